@@ -1,0 +1,356 @@
+//! One acquisition, from the first look to the release, as a state machine: time, replies and
+//! commands in; requests, wake-ups and events out.
+//!
+//! What keeps it honest:
+//!
+//! * Among its outputs there is no unconditional write and no delete, so a blind release cannot even
+//!   be expressed. One request is outstanding at a time; a new one replaces the one before, whose
+//!   outcome is then unknown.
+//! * **Nothing but a read proves a write dead.** Every write conditioned on the state last seen is
+//!   kept in `open` until a read shows another state: it landed if the record carries its id, and is
+//!   dead otherwise.
+//! * A holder's right counts from the moment the write that is known to have landed was *sent*. A
+//!   waiter's patience counts from the moment the reply that first showed the holder was *received*.
+//! * While anything is awaited, a wake-up is armed.
+
+use std::time::Duration;
+
+use crate::backend::{Expected, Fate, Trouble};
+use crate::deadline::{Deadline, Moment, Now};
+use crate::record::{FencingToken, Holder, HolderId, Kind, Record, WriteId};
+
+mod decide;
+mod message;
+
+pub use message::{
+    Event, Failure, Input, Loss, Output, Patience, Release, Reply, Request, Seen, Settings,
+};
+
+/// What one acquisition can hand to the next of the same process on the same key.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Memory {
+    seen: Option<Seen>,
+    sighting: Option<Sighting>,
+    highest: Option<FencingToken>,
+}
+
+/// Since when a holder has been seen without a sign of life.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Sighting {
+    holder: HolderId,
+    renewals: u64,
+    since: Moment,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Attempt {
+    id: WriteId,
+    sent: Moment,
+    /// Sent after the last [`Input::Suspect`], so that its landing settles the suspicion.
+    clean: bool,
+}
+
+/// The request that waits for its answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Outstanding {
+    number: u64,
+    /// What it writes, if it is a write; its attempt is then the last of `open`.
+    writes: Option<Record>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    New,
+    Acquiring {
+        patience: Patience,
+        since: Moment,
+        /// Only to learn that it is free, not to take it.
+        look: bool,
+    },
+    Held(Deadline),
+    /// Lost, and not released yet by the user.
+    Lost,
+    Releasing {
+        since: Moment,
+        /// Whether it was held until the user let go.
+        held: bool,
+    },
+    Ended,
+}
+
+/// One acquisition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lease {
+    settings: Settings,
+    holder: HolderId,
+    phase: Phase,
+    /// The newest state that is known.
+    seen: Option<Seen>,
+    /// Our writes conditioned on `seen` whose outcome is not proven.
+    open: Vec<Attempt>,
+    /// The backend's last word on `seen`.
+    age: Option<Duration>,
+    orphaned: bool,
+    unix_ms: Option<u64>,
+    sighting: Option<Sighting>,
+    highest: Option<FencingToken>,
+    /// Whether `seen` must be read again before anything is decided on it.
+    must_read: bool,
+    outstanding: Option<Outstanding>,
+    requests: u64,
+    /// Nothing is sent before this long after that moment.
+    pause: Option<(Moment, Duration)>,
+    suspect: bool,
+    /// Failures in a row, and since when.
+    failures: u32,
+    failing_since: Option<Moment>,
+    stale: bool,
+    /// Races lost in a row, and whether the wait that politeness asks for after them is over.
+    conflicts: u32,
+    polite: bool,
+}
+
+impl Lease {
+    /// An acquisition that has not begun. `holder` must be fresh: nobody may ever use it again.
+    pub fn new(settings: Settings, holder: HolderId, memory: Memory) -> Lease {
+        let Memory { seen, sighting, highest } = memory;
+        // A free record that is remembered saves the first read: a write on it fails harmlessly if
+        // it is outdated. Anything else must be looked at.
+        let usable = seen.as_ref().is_some_and(|s| s.record.as_ref().is_some_and(is_free_mutex));
+        Lease {
+            settings,
+            holder,
+            phase: Phase::New,
+            seen: seen.filter(|_| usable),
+            open: vec![],
+            age: None,
+            orphaned: false,
+            unix_ms: None,
+            sighting,
+            highest,
+            must_read: !usable,
+            outstanding: None,
+            requests: 0,
+            pause: None,
+            suspect: false,
+            failures: 0,
+            failing_since: None,
+            stale: false,
+            conflicts: 0,
+            polite: false,
+        }
+    }
+
+    /// Whether the lock is held at `now`: a comparison with the clock.
+    pub fn is_held(&self, now: Moment) -> bool {
+        matches!(self.phase, Phase::Held(deadline) if !self.suspect && !deadline.is_past(now))
+    }
+
+    /// Whether nothing more will come out.
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// The state whose change we would like to hear of at once: a waiter's, to be quick, and a
+    /// holder's, to learn that it was forced out.
+    pub fn wants_hint(&self) -> Option<&Expected> {
+        let idle = self.outstanding.is_none() && self.failures == 0;
+        let cares = matches!(self.phase, Phase::Acquiring { .. } | Phase::Held(_));
+        self.seen.as_ref().filter(|_| idle && cares).map(|s| &s.state)
+    }
+
+    /// What the next acquisition of this process may know.
+    pub fn into_memory(self) -> Memory {
+        Memory {
+            seen: self.seen.filter(|_| self.open.is_empty()),
+            sighting: self.sighting,
+            highest: self.highest,
+        }
+    }
+
+    /// The state machine's only step. `ids` gives fresh random ids.
+    pub fn step(
+        &mut self,
+        now: Now,
+        input: Input,
+        ids: &mut dyn FnMut() -> u128,
+        out: &mut Vec<Output>,
+    ) {
+        // First of all: what time alone has decided, whatever the input says.
+        self.expire(now.moment, out);
+        match input {
+            Input::Wake => {}
+            Input::Changed => self.hint(),
+            Input::Acquire(patience) => self.begin(patience, now.moment, false),
+            Input::Look(patience) => self.begin(patience, now.moment, true),
+            Input::Release => self.give_up(now.moment, out),
+            Input::Suspect => self.suspect(out),
+            Input::Reply(number, reply) => {
+                if let Some(request) = self.outstanding.take_if(|o| o.number == number) {
+                    self.reply(now, request, reply, ids, out);
+                }
+            }
+        }
+        self.expire(now.moment, out);
+        self.advance(now, ids, out);
+    }
+
+    fn begin(&mut self, patience: Patience, now: Moment, look: bool) {
+        if self.phase == Phase::New {
+            self.phase = Phase::Acquiring { patience, since: now, look };
+            // What is remembered may be tried by a write; to be told it must be looked at.
+            self.must_read |= look;
+        }
+    }
+
+    /// Ends what is over by time.
+    fn expire(&mut self, now: Moment, out: &mut Vec<Output>) {
+        match self.phase {
+            Phase::Held(deadline) if deadline.is_past(now) => self.lose(Loss::Expired, out),
+            Phase::Acquiring { patience: Patience::AtMost(most), since, .. }
+                if now.longest_since(since) >= most =>
+            {
+                self.refuse(now, out);
+            }
+            Phase::Releasing { since, .. } if now.longest_since(since) >= self.settings.ttl => {
+                self.end(Release::Unconfirmed, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn hint(&mut self) {
+        if self.wants_hint().is_some() {
+            self.must_read = true;
+            self.pause = None;
+        }
+    }
+
+    fn suspect(&mut self, out: &mut Vec<Output>) {
+        for attempt in &mut self.open {
+            attempt.clean = false;
+        }
+        if matches!(self.phase, Phase::Held(_)) && !self.suspect {
+            self.suspect = true;
+            self.pause = None;
+            out.push(Output::Event(Event::Suspected));
+        }
+    }
+
+    /// The user wants the lock no longer.
+    fn give_up(&mut self, now: Moment, out: &mut Vec<Output>) {
+        match self.phase {
+            Phase::New => self.end(Release::NotHeld, out),
+            Phase::Acquiring { .. } | Phase::Held(_) | Phase::Lost => self.wind_down(now, out),
+            Phase::Releasing { .. } | Phase::Ended => {}
+        }
+    }
+
+    /// Nobody waits for this any more: make sure that nothing of ours is left or can still land.
+    fn wind_down(&mut self, now: Moment, out: &mut Vec<Output>) {
+        // An outstanding request is abandoned. If it is a write, its id stays in `open`, and the
+        // write that frees the lock on the same state settles which of the two lands.
+        self.outstanding = None;
+        self.pause = None;
+        self.failures = 0;
+        self.must_read = false;
+        if self.open.is_empty() && !self.is_ours() {
+            self.end(Release::NotHeld, out);
+        } else {
+            let held = matches!(self.phase, Phase::Held(_));
+            self.phase = Phase::Releasing { since: now, held };
+        }
+    }
+
+    /// Time is up for a waiter.
+    fn refuse(&mut self, now: Moment, out: &mut Vec<Output>) {
+        if self.failures > 0 {
+            return self.fail(Failure::Backend(Trouble::Unavailable), now, out);
+        }
+        let seen = self.seen.as_ref().and_then(|s| s.record.as_ref());
+        let rival = seen.and_then(|r| Some((r.holder()?.clone(), r.token)));
+        let rival = rival.filter(|(h, _)| h.id != self.holder);
+        out.push(Output::Event(Event::NotAcquired(rival)));
+        self.wind_down(now, out);
+    }
+
+    fn fail(&mut self, failure: Failure, now: Moment, out: &mut Vec<Output>) {
+        out.push(Output::Event(Event::Failed(failure)));
+        self.wind_down(now, out);
+    }
+
+    fn lose(&mut self, loss: Loss, out: &mut Vec<Output>) {
+        // After a mere expiry the record may still be ours; it is freed when the user lets go and
+        // not before, because the work may still be stopping.
+        self.phase = Phase::Lost;
+        self.outstanding = None;
+        self.pause = None;
+        out.push(Output::Event(Event::Lost(loss)));
+    }
+
+    fn end(&mut self, release: Release, out: &mut Vec<Output>) {
+        self.phase = Phase::Ended;
+        self.outstanding = None;
+        out.push(Output::Event(Event::Released(release)));
+    }
+
+    fn holder_seen(&self) -> Option<&Holder> {
+        self.seen.as_ref()?.record.as_ref()?.holder()
+    }
+
+    /// Whether the newest known record names us.
+    fn is_ours(&self) -> bool {
+        self.holder_seen().is_some_and(|h| h.id == self.holder)
+    }
+
+    fn reply(
+        &mut self,
+        now: Now,
+        request: Outstanding,
+        reply: Reply,
+        ids: &mut dyn FnMut() -> u128,
+        out: &mut Vec<Output>,
+    ) {
+        let was_write = request.writes.is_some();
+        match reply {
+            Reply::Applied(state) => self.applied(now.moment, request, state, out),
+            Reply::Read { seen, age, orphaned, unix_ms } => {
+                self.unix_ms = unix_ms.or(self.unix_ms);
+                if self.read(now.moment, seen, was_write, ids, out) {
+                    self.age = age;
+                    self.orphaned = orphaned;
+                }
+            }
+            Reply::Unreadable(bad) => self.unreadable(bad, now.moment, out),
+            Reply::Conflict => self.lost_race(now.moment, ids),
+            Reply::Failed(fate, trouble) => {
+                match fate {
+                    // Proven never to land: it need not be remembered.
+                    Fate::NotSent if was_write => drop(self.open.pop()),
+                    Fate::NotSent => {}
+                    Fate::Throttled { .. } | Fate::Unknown => self.must_read = true,
+                }
+                self.failed(now.moment, fate, trouble, ids, out);
+            }
+        }
+    }
+
+    /// Our last write landed: everything else that was conditioned on the same state is dead.
+    fn applied(
+        &mut self,
+        now: Moment,
+        request: Outstanding,
+        state: Expected,
+        out: &mut Vec<Output>,
+    ) {
+        let (Some(record), Some(attempt)) = (request.writes, self.open.pop()) else { return };
+        self.open.clear();
+        self.recovered();
+        self.see(Seen { state, record: Some(record) });
+        self.landed(&attempt, now, out);
+    }
+}
+
+fn is_free_mutex(record: &Record) -> bool {
+    record.kind == Kind::Mutex && record.holders.is_empty()
+}

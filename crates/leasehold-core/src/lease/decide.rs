@@ -1,0 +1,441 @@
+//! What a reply proves, and what is to be done next.
+
+use std::time::Duration;
+
+use serde_json::Map;
+
+use super::{Attempt, Event, Failure, Lease, Loss, Output, Outstanding, Patience, Phase, Release};
+use super::{Request, Seen, Sighting};
+use crate::backend::{Fate, Trouble};
+use crate::deadline::{self, Deadline, Moment, Now, Poll};
+use crate::mutex;
+use crate::record::{BadRecord, Ended, FencingToken, Holder, Kind, Record, WriteId, bounded};
+
+type Ids<'a> = dyn FnMut() -> u128 + 'a;
+
+/// What a waiter makes of the newest record.
+enum Verdict {
+    /// Write ourselves into it.
+    Take,
+    /// It names us already, by a write whose reply came too late to count.
+    Refresh,
+    /// Another holds, for about this long unless it renews.
+    Wait(Duration),
+    /// The name is used as something else.
+    WrongKind(Kind),
+}
+
+impl Lease {
+    /// Takes a state as the newest one known.
+    pub(super) fn see(&mut self, seen: Seen) {
+        let token = seen.record.as_ref().map(|r| r.token);
+        self.highest = self.highest.max(token);
+        self.seen = Some(seen);
+        self.age = None;
+        self.orphaned = false;
+        self.must_read = false;
+    }
+
+    /// A state was read. False if it was refused as older than what was seen before.
+    pub(super) fn read(
+        &mut self,
+        now: Moment,
+        seen: Seen,
+        was_write: bool,
+        ids: &mut Ids<'_>,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let token = seen.record.as_ref().map(|r| r.token);
+        if token.is_some() && token < self.highest {
+            // An older state than one seen before: the store broke its promise. It restarts no
+            // timer and proves nothing.
+            self.stale = true;
+            self.must_read = true;
+            self.failed(now, Fate::Unknown, Trouble::Unavailable, ids, out);
+            return false;
+        }
+        self.stale = false;
+        let unchanged = self.seen.as_ref().is_some_and(|s| s.state == seen.state);
+        let ours = seen.record.as_ref().map(|r| r.write);
+        self.see(seen);
+        self.sight(now);
+        if !unchanged {
+            // The state that our open writes were conditioned on is gone for ever: one of them made
+            // the new state, or all of them are dead.
+            let landed = self.open.iter().find(|a| Some(a.id) == ours).cloned();
+            self.open.clear();
+            if let Some(attempt) = landed {
+                self.recovered();
+                self.landed(&attempt, now, out);
+                return true;
+            }
+            if was_write {
+                self.back_off(now, ids);
+            }
+        }
+        if self.open.is_empty() {
+            self.recovered();
+        }
+        self.settle(out);
+        true
+    }
+
+    /// Notes since when the holder has given no sign of life.
+    fn sight(&mut self, now: Moment) {
+        let holder = self.holder_seen().map(|h| (h.id, h.renewals));
+        self.sighting = match (holder, self.sighting.take()) {
+            (Some((holder, renewals)), Some(s)) if s.holder == holder && s.renewals == renewals => {
+                Some(s)
+            }
+            (Some((holder, renewals)), _) => Some(Sighting { holder, renewals, since: now }),
+            (None, _) => None,
+        };
+    }
+
+    /// One of our writes is known to have landed, and `seen` is what it wrote.
+    pub(super) fn landed(&mut self, attempt: &Attempt, now: Moment, out: &mut Vec<Output>) {
+        self.suspect &= !attempt.clean;
+        let deadline = Deadline::of_write(attempt.sent, self.settings.ttl);
+        match self.phase {
+            Phase::Acquiring { .. } if !deadline.is_past(now) => {
+                let Some(record) = self.seen.as_ref().and_then(|s| s.record.as_ref()) else {
+                    return;
+                };
+                let (token, past) = (record.token, record.past.clone());
+                self.phase = Phase::Held(deadline);
+                self.conflicts = 0;
+                out.push(Output::Event(Event::Granted { token, deadline, past }));
+            }
+            Phase::Held(_) => {
+                self.phase = Phase::Held(deadline);
+                if !self.suspect {
+                    out.push(Output::Event(Event::Renewed(deadline)));
+                }
+            }
+            Phase::Releasing { held, .. } if !self.is_ours() => {
+                self.end(if held { Release::Freed } else { Release::NotHeld }, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// What a newly read state means for somebody who holds, or is letting go.
+    fn settle(&mut self, out: &mut Vec<Output>) {
+        if self.is_ours() {
+            return;
+        }
+        let record = self.seen.as_ref().and_then(|s| s.record.as_ref());
+        match self.phase {
+            Phase::Held(_) => {
+                let loss = match record {
+                    None => Loss::Gone,
+                    Some(r) => match r.holder() {
+                        Some(other) => Loss::TakenOver(other.clone()),
+                        None => Loss::Ended(r.past.clone()),
+                    },
+                };
+                self.lose(loss, out);
+            }
+            Phase::Releasing { held, .. } if self.open.is_empty() => {
+                // It was held when the user let go. Whether our own release landed before the next
+                // holder came or the lease ran out afterwards makes no difference to them; being
+                // forced out, or the record's being deleted, does.
+                let forced = record.is_none_or(|r| {
+                    let past = r.past.as_ref().filter(|p| p.id == Some(self.holder));
+                    past.is_some_and(|p| p.ended == Ended::Forced)
+                });
+                self.end(if held && !forced { Release::Freed } else { Release::NotHeld }, out);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn unreadable(&mut self, bad: BadRecord, now: Moment, out: &mut Vec<Output>) {
+        match self.phase {
+            Phase::Acquiring { .. } => {
+                self.open.clear();
+                self.seen = None;
+                self.fail(Failure::Unreadable(bad), now, out);
+            }
+            Phase::Held(_) => {
+                self.open.clear();
+                self.seen = None;
+                self.lose(Loss::Unreadable(bad), out);
+            }
+            Phase::Releasing { .. } => self.end(Release::NotHeld, out),
+            Phase::New | Phase::Lost | Phase::Ended => {}
+        }
+    }
+
+    /// A write was refused, and who won was not told. It proves nothing about that write.
+    pub(super) fn lost_race(&mut self, now: Moment, ids: &mut Ids<'_>) {
+        self.back_off(now, ids);
+        self.must_read = true;
+    }
+
+    /// After the first lost race look at once; after more of them, give the others room.
+    fn back_off(&mut self, now: Moment, ids: &mut Ids<'_>) {
+        if !matches!(self.phase, Phase::Acquiring { .. }) {
+            return;
+        }
+        self.conflicts = (self.conflicts + 1).min(8);
+        self.polite = false;
+        if self.conflicts > 1 && self.settings.facts.least_write_interval > Duration::ZERO {
+            let room = self.settings.facts.least_write_interval * self.conflicts;
+            self.pause = Some((now, deadline::jitter(room, ids())));
+            self.must_read = true;
+        }
+    }
+
+    pub(super) fn recovered(&mut self) {
+        self.failures = 0;
+        self.failing_since = None;
+    }
+
+    /// A request came to nothing.
+    pub(super) fn failed(
+        &mut self,
+        now: Moment,
+        fate: Fate,
+        trouble: Trouble,
+        ids: &mut Ids<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        self.failures += 1;
+        let since = *self.failing_since.get_or_insert(now);
+        let ttl = self.settings.ttl;
+        let wait = match fate {
+            Fate::Throttled { retry_after: Some(wait) } => wait.min(ttl / 4),
+            _ => deadline::backoff(self.failures, ttl),
+        };
+        self.pause = Some((now, deadline::jitter(wait, ids())));
+        out.push(Output::Event(Event::Trouble(trouble)));
+        match self.phase {
+            Phase::Acquiring { patience, .. } => {
+                // A store that cannot be reached is waited for, but not for ever and not by those
+                // who did not want to wait at all.
+                let most = if patience == Patience::Try { ttl / 6 } else { ttl };
+                if trouble != Trouble::Unavailable {
+                    self.fail(Failure::Backend(trouble), now, out);
+                } else if now.longest_since(since) >= most {
+                    let failure =
+                        if self.stale { Failure::Stale } else { Failure::Backend(trouble) };
+                    self.fail(failure, now, out);
+                }
+            }
+            Phase::Releasing { .. } if trouble != Trouble::Unavailable => {
+                self.end(Release::Unconfirmed, out);
+            }
+            // A holder goes on trying until the deadline, whatever the trouble.
+            _ => {}
+        }
+    }
+
+    /// Sends the next request if it is time for one, and arms the next wake-up.
+    pub(super) fn advance(&mut self, now: Now, ids: &mut Ids<'_>, out: &mut Vec<Output>) {
+        if self.outstanding.is_none() && self.pause_left(now.moment).is_none() {
+            self.pause = None;
+            match self.phase {
+                Phase::Acquiring { .. } => self.advance_waiter(now, ids, out),
+                Phase::Held(deadline) => self.advance_holder(now, deadline, ids, out),
+                Phase::Releasing { held, .. } => self.advance_release(now, held, ids, out),
+                Phase::New | Phase::Lost | Phase::Ended => {}
+            }
+        }
+        self.arm(now.moment, out);
+    }
+
+    fn advance_waiter(&mut self, now: Now, ids: &mut Ids<'_>, out: &mut Vec<Output>) {
+        if self.must_read || self.seen.is_none() {
+            return self.send(Request::Read, deadline::belief(self.settings.ttl), out);
+        }
+        match self.judge(now.moment) {
+            Verdict::WrongKind(kind) => self.fail(Failure::WrongKind(kind), now.moment, out),
+            Verdict::Wait(left) => self.wait(left, now.moment, ids, out),
+            Verdict::Take if matches!(self.phase, Phase::Acquiring { look: true, .. }) => {
+                out.push(Output::Event(Event::Free));
+                self.wind_down(now.moment, out);
+            }
+            Verdict::Take => {
+                if self.conflicts > 0 && !self.polite {
+                    // Others want it too, and races were lost. Spreading out costs the winner a few
+                    // milliseconds and saves everybody most of the writes that would fail.
+                    let room = self.settings.facts.least_poll * self.conflicts;
+                    self.polite = true;
+                    self.must_read = true;
+                    let random = u32::try_from(ids() % 1024).unwrap_or_default();
+                    self.pause = Some((now.moment, room * random / 1024));
+                    return;
+                }
+                let write = WriteId(ids());
+                let before = self.seen.as_ref().and_then(|s| s.record.as_ref());
+                let first = self.first_token(now);
+                let us = self.us(now);
+                let record = mutex::acquire(before, first, us, write, now.unix_ms);
+                self.send_write(record, deadline::belief(self.settings.ttl), now.moment, out);
+            }
+            Verdict::Refresh => {
+                self.send_renewal(deadline::belief(self.settings.ttl), now.moment, ids, out);
+            }
+        }
+    }
+
+    /// What the newest record means for a waiter, now.
+    fn judge(&self, now: Moment) -> Verdict {
+        let Some(record) = self.seen.as_ref().and_then(|s| s.record.as_ref()) else {
+            return Verdict::Take;
+        };
+        if record.kind != Kind::Mutex {
+            return Verdict::WrongKind(record.kind);
+        }
+        let Some(holder) = record.holder() else { return Verdict::Take };
+        if holder.id == self.holder {
+            return Verdict::Refresh;
+        }
+        if self.orphaned && holder.takeover_delay_ms == 0 {
+            return Verdict::Take;
+        }
+        let (ttl, delay) = (holder.ttl(), holder.takeover_delay());
+        let by_sight = self.sighting.as_ref().map_or(Duration::MAX, |s| {
+            deadline::takeover_due(ttl, delay).saturating_sub(now.shortest_since(s.since))
+        });
+        let by_age = self.age.map_or(Duration::MAX, |age| {
+            let uncertainty = self.settings.facts.clock_uncertainty;
+            deadline::takeover_age(ttl, delay, uncertainty).saturating_sub(age)
+        });
+        match by_sight.min(by_age) {
+            Duration::ZERO => Verdict::Take,
+            left => Verdict::Wait(left),
+        }
+    }
+
+    fn wait(&mut self, left: Duration, now: Moment, ids: &mut Ids<'_>, out: &mut Vec<Output>) {
+        let Phase::Acquiring { patience, since, .. } = self.phase else { return };
+        if patience == Patience::Try {
+            return self.refuse(now, out);
+        }
+        let Some(record) = self.seen.as_ref().and_then(|s| s.record.as_ref()) else { return };
+        let Some(holder) = record.holder().cloned() else { return };
+        let poll = Poll {
+            least: self.settings.facts.least_poll,
+            notifies: self.settings.facts.notifies,
+            waited: now.longest_since(since),
+            ttl: holder.ttl(),
+            to_expiry: left,
+        };
+        self.pause = Some((now, poll.sleep(ids())));
+        self.must_read = true;
+        self.polite = false;
+        let token = record.token;
+        out.push(Output::Event(Event::Waiting { holder, token, expires_in: left }));
+    }
+
+    fn advance_holder(
+        &mut self,
+        now: Now,
+        deadline: Deadline,
+        ids: &mut Ids<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        let left = deadline.left(now.moment);
+        if self.must_read {
+            return self.send(Request::Read, left, out);
+        }
+        let due = deadline::renewal_due(self.settings.ttl);
+        let early = due.saturating_sub(now.moment.longest_since(deadline.sent));
+        if self.suspect || !self.open.is_empty() || early.is_zero() {
+            self.send_renewal(left, now.moment, ids, out);
+        } else {
+            self.pause = Some((now.moment, early));
+        }
+    }
+
+    fn advance_release(&mut self, now: Now, held: bool, ids: &mut Ids<'_>, out: &mut Vec<Output>) {
+        let left = deadline::belief(self.settings.ttl);
+        if self.must_read {
+            return self.send(Request::Read, left, out);
+        }
+        if self.open.is_empty() && !self.is_ours() {
+            return self.end(if held { Release::Freed } else { Release::NotHeld }, out);
+        }
+        let before = self.seen.as_ref().and_then(|s| s.record.as_ref());
+        let first = self.first_token(now);
+        let record = mutex::release(before, first, self.holder, WriteId(ids()), now.unix_ms);
+        self.send_write(record, left, now.moment, out);
+    }
+
+    fn send_renewal(
+        &mut self,
+        left: Duration,
+        now: Moment,
+        ids: &mut Ids<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(before) = self.seen.as_ref().and_then(|s| s.record.as_ref()) else { return };
+        let record = mutex::renew(before, WriteId(ids()));
+        self.send_write(record, left, now, out);
+    }
+
+    fn send_write(&mut self, record: Record, left: Duration, now: Moment, out: &mut Vec<Output>) {
+        let Some(seen) = &self.seen else { return };
+        self.open.push(Attempt { id: record.write, sent: now, clean: true });
+        self.send(Request::Write(seen.state.clone(), record), left, out);
+    }
+
+    fn send(&mut self, request: Request, left: Duration, out: &mut Vec<Output>) {
+        self.requests += 1;
+        let number = self.requests;
+        let writes = match &request {
+            Request::Read => None,
+            Request::Write(_, record) => Some(record.clone()),
+        };
+        self.outstanding = Some(Outstanding { number, writes });
+        let timeout = deadline::request_timeout(left);
+        out.push(Output::Send { number, request, timeout });
+    }
+
+    /// Where a record that does not exist starts: at the time, and above everything seen.
+    fn first_token(&self, now: Now) -> FencingToken {
+        let time = FencingToken(self.unix_ms.unwrap_or(now.unix_ms).clamp(1, FencingToken::MAX.0));
+        self.highest.map_or(time, |seen| time.max(seen.next()))
+    }
+
+    fn us(&self, now: Now) -> Holder {
+        Holder {
+            id: self.holder,
+            label: bounded(&self.settings.label),
+            ttl_ms: u64::try_from(self.settings.ttl.as_millis()).unwrap_or(u64::MAX),
+            renewals: 0,
+            acquired_unix_ms: now.unix_ms,
+            takeover_delay_ms: u64::try_from(self.settings.takeover_delay.as_millis())
+                .unwrap_or(u64::MAX),
+            extra: Map::new(),
+        }
+    }
+
+    fn pause_left(&self, now: Moment) -> Option<Duration> {
+        let (since, span) = self.pause?;
+        // The earlier of two answers is the safe one here: waking too early only means looking.
+        span.checked_sub(now.longest_since(since)).filter(|left| !left.is_zero())
+    }
+
+    /// While anything is awaited, a wake-up is armed.
+    fn arm(&mut self, now: Moment, out: &mut Vec<Output>) {
+        let by_phase = match self.phase {
+            Phase::New | Phase::Lost | Phase::Ended => return,
+            Phase::Held(deadline) => Some(deadline.left(now)),
+            Phase::Acquiring { patience: Patience::AtMost(most), since, .. } => {
+                Some(most.saturating_sub(now.longest_since(since)))
+            }
+            Phase::Acquiring { .. } => None,
+            Phase::Releasing { since, .. } => {
+                Some(self.settings.ttl.saturating_sub(now.longest_since(since)))
+            }
+        };
+        let by_pause = self.pause_left(now).filter(|_| self.outstanding.is_none());
+        // An answer is owed within the request's timeout; this is the net below it.
+        let by_request = self.outstanding.as_ref().map(|_| self.settings.ttl);
+        let first = [by_phase, by_pause, by_request].into_iter().flatten().min();
+        out.push(Output::Wake(first.unwrap_or_default()));
+    }
+}

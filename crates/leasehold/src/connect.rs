@@ -1,0 +1,119 @@
+//! From a URL to a client: the list of backends.
+
+#[cfg(feature = "file")]
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use leasehold_core::backend::Backend;
+
+use crate::backend;
+use crate::client::Client;
+use crate::error::{Error, ErrorKind};
+
+/// Connects to the store that a URL names.
+///
+/// | URL | store | cargo feature |
+/// | --- | --- | --- |
+/// | `memory://` | this process's memory, new on every call | always there |
+/// | `file:///dir` | a local directory, for the processes of one host | `file`, on by default |
+///
+/// [`Invalid`](ErrorKind::Invalid) where the URL cannot be understood or the store cannot be used for
+/// locks; `Denied` and `Unavailable` where it cannot be reached. No error repeats a password.
+// A store on the network will have to await; callers should not change then.
+pub async fn connect(url: &str) -> Result<Client, Error> {
+    let invalid = |why: String| Error::new(ErrorKind::Invalid, why);
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(invalid(format!(
+            "a backend is given as a URL such as file:///var/lib/locks, not as {:?}",
+            without_secrets(url)
+        )));
+    };
+    let backend: Arc<dyn Backend> = match scheme {
+        "memory" if rest.is_empty() => Arc::new(backend::memory::MemoryBackend::default()),
+        "memory" => return Err(invalid("memory:// takes nothing behind it".into())),
+        #[cfg(feature = "file")]
+        "file" => {
+            let place = parse_file(rest).map_err(invalid)?;
+            let opened = backend::file::FileBackend::open(place.dir, place.network_fs);
+            Arc::new(opened.map_err(|e| {
+                let shown = without_secrets(url);
+                Error::new(e.trouble.into(), format!("cannot use {shown} for locks: {e}"))
+            })?)
+        }
+        other => {
+            return Err(invalid(format!(
+                "there is no backend {other:?}:// in this build; there are {}",
+                SCHEMES.join(", ")
+            )));
+        }
+    };
+    Client::new(backend)
+}
+
+/// The schemes of this build.
+const SCHEMES: &[&str] = &[
+    "memory://",
+    #[cfg(feature = "file")]
+    "file:///dir",
+];
+
+/// What a `file://` URL says.
+#[cfg(feature = "file")]
+struct FilePlace {
+    dir: PathBuf,
+    network_fs: bool,
+}
+
+#[cfg(feature = "file")]
+fn parse_file(rest: &str) -> Result<FilePlace, String> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if !path.starts_with('/') {
+        return Err(format!(
+            "file:// takes an absolute path, with three slashes: file:///{path} (found {path:?})"
+        ));
+    }
+    let mut network_fs = false;
+    for option in query.split('&').filter(|o| !o.is_empty()) {
+        match option {
+            "network-fs=allow" => network_fs = true,
+            _ => return Err(format!("file:// has no option {option:?}; it has network-fs=allow")),
+        }
+    }
+    let bytes = percent_decode(path)?;
+    if bytes.contains(&0) {
+        return Err("the path contains a NUL byte".into());
+    }
+    let path: std::ffi::OsString = std::os::unix::ffi::OsStringExt::from_vec(bytes);
+    Ok(FilePlace { dir: PathBuf::from(path), network_fs })
+}
+
+#[cfg(feature = "file")]
+fn percent_decode(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first != b'%' {
+            bytes.push(first);
+            rest = tail;
+            continue;
+        }
+        let digits = tail.get(..2).and_then(|d| std::str::from_utf8(d).ok());
+        let byte = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
+        bytes.push(byte.ok_or_else(|| {
+            format!("the path {text:?} has a % without two hexadecimal digits; write %25 for %")
+        })?);
+        rest = &tail[2..];
+    }
+    Ok(bytes)
+}
+
+/// A URL as it may be shown: what stands between `//` and `@` may be a password.
+fn without_secrets(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, place)) => format!("{scheme}://…@{place}"),
+            None => url.to_owned(),
+        },
+        None => url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, p)| format!("…@{p}")),
+    }
+}

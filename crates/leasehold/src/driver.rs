@@ -1,0 +1,187 @@
+//! The driver: the only loop that awaits. It feeds the state machine of [`leasehold_core::lease`]
+//! with time, replies and commands, and does what it says.
+//!
+//! Every acquisition is a task of its own on the driver's thread. What the user holds (the future of
+//! an `acquire`, a guard) owns no state of the protocol: dropping it is one message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold_core::backend::Key;
+use leasehold_core::deadline::Now;
+use leasehold_core::lease::{Input, Lease, Patience, Settings};
+use leasehold_core::record::HolderId;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::client::{Client, Lane, Leaving, Shared};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind};
+use crate::guard::{Guard, Standing};
+use crate::holder::HeldBy;
+use crate::mutex::{OnWait, Waiting};
+
+mod request;
+mod session;
+
+use session::Session;
+
+/// What an acquisition came to.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// It is ours.
+    Granted(Guard),
+    /// Another has it, if it is known who.
+    Held(Option<HeldBy>),
+    /// It is free, and we were only to look.
+    Free,
+}
+
+/// What the driver is asked for.
+pub(crate) struct Order {
+    pub(crate) key: Key,
+    pub(crate) settings: Settings,
+    pub(crate) patience: Patience,
+    /// Only to wait until it is free.
+    pub(crate) look: bool,
+    pub(crate) on_wait: Option<OnWait>,
+}
+
+pub(crate) type Answer = Result<Outcome, Error>;
+
+/// Takes a lock, or waits until it is free. Dropping the future settles whatever is under way.
+pub(crate) async fn perform(client: &Client, order: Order) -> Answer {
+    let shared = &client.0;
+    let (answer, answered) = oneshot::channel();
+    let (let_go, letting_go) = mpsc::unbounded_channel();
+    let mut leash = Leash { shared, let_go: Some(let_go.clone()) };
+    shared.spawn(acquisition(Arc::clone(shared), order, answer, let_go, letting_go));
+    let answer = answered.await;
+    leash.let_go = None;
+    answer.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Unavailable, "the driver of this client has stopped"))
+    })
+}
+
+/// Says that nobody waits, if it is dropped while somebody does.
+struct Leash<'a> {
+    shared: &'a Shared,
+    let_go: Option<mpsc::UnboundedSender<Leaving>>,
+}
+
+impl Drop for Leash<'_> {
+    fn drop(&mut self) {
+        if let Some(let_go) = self.let_go.take() {
+            let _ = let_go.send(self.shared.leaving());
+        }
+    }
+}
+
+/// One acquisition, from the queue of this process to the end of its release.
+async fn acquisition(
+    shared: Arc<Shared>,
+    mut order: Order,
+    answer: oneshot::Sender<Answer>,
+    let_go: mpsc::UnboundedSender<Leaving>,
+    mut letting_go: mpsc::UnboundedReceiver<Leaving>,
+) {
+    let began = shared.env.now();
+    let lane = shared.lane(&order.key);
+    // Whoever does not wait, or does not want it, needs no place in the queue.
+    let queues = order.patience != Patience::Try && !order.look;
+    let turn = if queues {
+        match queue(&shared, &lane, &order, began, &mut letting_go).await {
+            Turn::Ours(permit) => Some(permit),
+            Turn::TimeIsUp => {
+                let holder = lane.holder.borrow().clone();
+                drop(answer.send(Ok(Outcome::Held(holder))));
+                return;
+            }
+            Turn::Unwanted(_leaving) => return,
+        }
+    } else {
+        None
+    };
+    let now = shared.env.now();
+    if let Patience::AtMost(most) = order.patience {
+        let left = most.saturating_sub(now.moment.longest_since(began.moment));
+        order.patience = Patience::AtMost(left.max(Duration::from_millis(1)));
+    }
+    let memory = lane.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let holder = HolderId(shared.env.unique());
+    let lease = Lease::new(order.settings.clone(), holder, memory);
+    let first = match order.look {
+        true => Input::Look(order.patience),
+        false => Input::Acquire(order.patience),
+    };
+    let (standing, _) = watch::channel(Standing::Released);
+    let session = Session {
+        shared,
+        lane,
+        turn,
+        order,
+        lease,
+        holder,
+        began,
+        looked_at: now,
+        answer: Some(answer),
+        let_go: Some(let_go),
+        standing,
+        trouble: None,
+        request: None,
+        wake: None,
+        hint: None,
+        spent: None,
+    };
+    session.run(first, letting_go).await;
+}
+
+enum Turn {
+    Ours(tokio::sync::OwnedSemaphorePermit),
+    TimeIsUp,
+    /// Nobody waits for it any more.
+    Unwanted(Option<Leaving>),
+}
+
+/// Waits behind the others of this process that want the same name.
+async fn queue(
+    shared: &Shared,
+    lane: &Lane,
+    order: &Order,
+    began: Now,
+    letting_go: &mut mpsc::UnboundedReceiver<Leaving>,
+) -> Turn {
+    let mut holder = lane.holder.subscribe();
+    let turn = Arc::clone(&lane.turn).acquire_owned();
+    tokio::pin!(turn);
+    let patience = async {
+        match order.patience {
+            Patience::AtMost(most) => shared.env.sleep(most).await,
+            Patience::Forever | Patience::Try => std::future::pending().await,
+        }
+    };
+    tokio::pin!(patience);
+    loop {
+        tokio::select! {
+            biased;
+            leaving = letting_go.recv() => return Turn::Unwanted(leaving),
+            permit = &mut turn => match permit {
+                Ok(permit) => return Turn::Ours(permit),
+                // The semaphore is never closed.
+                Err(_) => return Turn::Unwanted(None),
+            },
+            () = &mut patience => return Turn::TimeIsUp,
+            Ok(()) = holder.changed(), if order.on_wait.is_some() => {
+                let held_by = holder.borrow_and_update().clone();
+                if let (Some(on_wait), Some(_)) = (&order.on_wait, &held_by) {
+                    let waited = shared.env.now().moment.longest_since(began.moment);
+                    on_wait(&Waiting::new(held_by, waited, None));
+                }
+            }
+        }
+    }
+}
+
+/// Draws fresh ids from the environment.
+pub(crate) fn ids(env: &dyn Env) -> impl FnMut() -> u128 {
+    move || env.unique()
+}

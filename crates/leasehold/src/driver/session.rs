@@ -1,0 +1,305 @@
+//! One acquisition under way: waits for whatever comes first, steps, does what comes out.
+
+use std::future::Future;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use leasehold_core::backend::{BoxFuture, Expected, Trouble};
+use leasehold_core::deadline::{self, Now};
+use leasehold_core::lease::{Event, Failure, Input, Lease, Loss, Output, Release, Reply};
+use leasehold_core::record::{Ended, FencingToken, HolderId, Past};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+
+use super::{Answer, Order, Outcome, ids, request};
+use crate::client::{Lane, Leaving, Shared};
+use crate::error::{Error, ErrorKind};
+use crate::guard::{Guard, Standing};
+use crate::holder::{HeldBy, Span};
+use crate::mutex::Waiting;
+
+/// How often a holder looks at the clock at least, because timers do not count suspension.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
+
+pub(super) struct Session {
+    pub(super) shared: Arc<Shared>,
+    pub(super) lane: Arc<Lane>,
+    /// Our place at the head of the queue of this process.
+    pub(super) turn: Option<OwnedSemaphorePermit>,
+    pub(super) order: Order,
+    pub(super) lease: Lease,
+    pub(super) holder: HolderId,
+    pub(super) began: Now,
+    pub(super) looked_at: Now,
+    pub(super) answer: Option<oneshot::Sender<Answer>>,
+    /// For the guard.
+    pub(super) let_go: Option<mpsc::UnboundedSender<Leaving>>,
+    pub(super) standing: watch::Sender<Standing>,
+    /// The last trouble, in words.
+    pub(super) trouble: Option<String>,
+    pub(super) request: Option<BoxFuture<'static, (u64, Reply, Option<String>)>>,
+    pub(super) wake: Option<BoxFuture<'static, ()>>,
+    pub(super) hint: Option<(Expected, BoxFuture<'static, ()>)>,
+    /// The state that the last hint was about. Should it prove unchanged, no other hint is asked for
+    /// before the next wake-up, so that a backend that cries wolf costs no more than a poll.
+    pub(super) spent: Option<Expected>,
+}
+
+/// Waits for what is there, and for ever where nothing is.
+async fn whichever<T>(future: Option<impl Future<Output = T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Session {
+    pub(super) async fn run(
+        mut self,
+        first: Input,
+        mut letting_go: mpsc::UnboundedReceiver<Leaving>,
+    ) {
+        let mut leaving = vec![];
+        self.step(first);
+        while !self.lease.has_ended() {
+            let input = tokio::select! {
+                biased;
+                // There is always a sender: ours until the guard has it, then the guard's, which
+                // says so when it goes.
+                Some(message) = letting_go.recv() => {
+                    leaving.push(message);
+                    Input::Release
+                }
+                (number, reply, trouble) = whichever(self.request.as_mut()) => {
+                    self.request = None;
+                    self.trouble = trouble;
+                    Input::Reply(number, reply)
+                }
+                () = whichever(self.hint.as_mut().map(|(_, hint)| hint)) => {
+                    self.spent = self.hint.take().map(|(since, _)| since);
+                    Input::Changed
+                }
+                () = whichever(self.wake.as_mut()) => {
+                    self.wake = None;
+                    self.spent = None;
+                    Input::Wake
+                }
+            };
+            self.step(input);
+        }
+        let memory = self.lease.into_memory();
+        *self.lane.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
+        // Only now may the next in the queue begin, and `close` return.
+        drop(self.turn);
+        drop(leaving);
+    }
+
+    fn step(&mut self, input: Input) {
+        let now = self.shared.env.now();
+        let env = Arc::clone(&self.shared.env);
+        let mut out = vec![];
+        if self.is_suspicious(now) {
+            self.lease.step(now, Input::Suspect, &mut ids(&*env), &mut out);
+        }
+        self.looked_at = now;
+        self.lease.step(now, input, &mut ids(&*env), &mut out);
+        self.wake = None;
+        for output in out {
+            match output {
+                Output::Send { number, request, timeout } => {
+                    let (shared, key) = (Arc::clone(&self.shared), self.order.key.clone());
+                    let answer = request::send(shared, key, request, timeout);
+                    self.request = Some(Box::pin(async move {
+                        let (reply, trouble) = answer.await;
+                        (number, reply, trouble)
+                    }));
+                }
+                Output::Wake(after) => self.arm(after, now),
+                Output::Event(event) => self.tell(event, now),
+            }
+        }
+        self.follow();
+    }
+
+    /// Whether the wall clock ran far ahead of the steady ones since the last look, as after a pause
+    /// of the whole machine that the steady clocks did not count.
+    fn is_suspicious(&self, now: Now) -> bool {
+        let wall = Duration::from_millis(now.unix_ms.saturating_sub(self.looked_at.unix_ms));
+        let steady = now.moment.longest_since(self.looked_at.moment);
+        wall > steady + deadline::suspicious_jump(self.order.settings.ttl)
+    }
+
+    fn arm(&mut self, after: Duration, now: Now) {
+        let after = if self.lease.is_held(now.moment) { after.min(LOOK_AT_CLOCK) } else { after };
+        self.wake = Some(self.shared.env.sleep(after));
+    }
+
+    /// Listens for a change of the state that the lease would like to hear of.
+    fn follow(&mut self) {
+        let wanted = self.lease.wants_hint().filter(|_| self.shared.backend.facts().notifies);
+        let Some(state) = wanted else { return };
+        let follows = self.hint.as_ref().is_some_and(|(since, _)| since == state);
+        if follows || self.spent.as_ref() == Some(state) {
+            return;
+        }
+        let (shared, key) = (Arc::clone(&self.shared), self.order.key.clone());
+        let since = state.clone();
+        let hint = async move { shared.backend.changed(&key, &since).await };
+        self.hint = Some((state.clone(), Box::pin(hint)));
+    }
+
+    fn tell(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Granted { token, deadline, past } => {
+                self.standing.send_replace(Standing::Held(deadline));
+                self.grant(token, past, now);
+            }
+            Event::Renewed(deadline) => {
+                self.standing.send_replace(Standing::Held(deadline));
+            }
+            Event::Suspected => {
+                self.standing.send_modify(|s| {
+                    if let Standing::Held(deadline) = *s {
+                        *s = Standing::Suspect(deadline);
+                    }
+                });
+            }
+            Event::Lost(loss) => {
+                let error = self.lost(&loss);
+                self.standing.send_replace(Standing::Lost(error));
+                // The others of this process need not wait until the user lets go.
+                self.lane.holder.send_replace(None);
+                self.turn = None;
+            }
+            Event::Waiting { holder, token, expires_in } => {
+                let held_by = HeldBy::new(&holder, token, now.unix_ms, Some(expires_in));
+                self.lane.holder.send_replace(Some(held_by.clone()));
+                self.on_wait(Some(held_by), now);
+            }
+            Event::Trouble(_) => {
+                let holder = self.lane.holder.borrow().clone();
+                self.on_wait(holder, now);
+            }
+            Event::Free => self.answer(Ok(Outcome::Free)),
+            Event::NotAcquired(rival) => {
+                let rival = rival.map(|(h, token)| HeldBy::new(&h, token, now.unix_ms, None));
+                self.answer(Ok(Outcome::Held(rival)));
+            }
+            Event::Failed(failure) => {
+                let error = self.failure(&failure);
+                self.answer(Err(error));
+            }
+            Event::Released(release) => self.released(release),
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        if let Some(asker) = self.answer.take() {
+            // Nobody there: a guard in the answer is dropped with it, and so released.
+            drop(asker.send(answer));
+        }
+    }
+
+    fn grant(&mut self, token: FencingToken, past: Option<Past>, now: Now) {
+        let guard = Guard {
+            shared: Arc::clone(&self.shared),
+            key: self.order.key.clone(),
+            holder: self.holder,
+            token,
+            past,
+            standing: self.standing.subscribe(),
+            let_go: self.let_go.take(),
+            pid: std::process::id(),
+        };
+        let us = HeldBy {
+            id: self.holder,
+            label: self.order.settings.label.clone(),
+            token,
+            ttl: self.order.settings.ttl,
+            renewals: 0,
+            since_unix_ms: now.unix_ms,
+            held_for: Duration::ZERO,
+            expires_in: None,
+        };
+        self.lane.holder.send_replace(Some(us));
+        self.answer(Ok(Outcome::Granted(guard)));
+    }
+
+    fn on_wait(&self, held_by: Option<HeldBy>, now: Now) {
+        if let (Some(on_wait), true) = (&self.order.on_wait, self.answer.is_some()) {
+            let waited = now.moment.longest_since(self.began.moment);
+            on_wait(&Waiting::new(held_by, waited, self.trouble.clone()));
+        }
+    }
+
+    fn released(&mut self, release: Release) {
+        self.lane.holder.send_replace(None);
+        if matches!(*self.standing.borrow(), Standing::Lost(_)) {
+            return;
+        }
+        let (key, place) = (&self.order.key, self.shared.backend.url());
+        let standing = match release {
+            Release::Freed => Standing::Released,
+            Release::NotHeld => Standing::Lost(Error::new(
+                ErrorKind::Lost,
+                format!("the lock {key:?} at {place} was not ours any more when it was released"),
+            )),
+            Release::Unconfirmed => Standing::Lost(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "cannot release {key:?} at {place}: {}; its lease ends by itself {} after the \
+                     last renewal",
+                    self.trouble.as_deref().unwrap_or("no answer"),
+                    Span(self.order.settings.ttl),
+                ),
+            )),
+        };
+        self.standing.send_replace(standing);
+    }
+
+    fn lost(&self, loss: &Loss) -> Error {
+        let (key, place) = (&self.order.key, self.shared.backend.locate(&self.order.key));
+        let why = match loss {
+            Loss::Expired => match &self.trouble {
+                Some(trouble) => format!("it could not be renewed in time: {trouble}"),
+                None => "it could not be renewed in time (was this process paused?)".into(),
+            },
+            Loss::TakenOver(by) => format!("it was taken over by {:?}", by.label),
+            Loss::Ended(Some(past)) if past.ended == Ended::Forced => format!(
+                "{:?} force-released it: {:?}",
+                past.by.as_deref().unwrap_or("somebody"),
+                past.reason.as_deref().unwrap_or_default(),
+            ),
+            Loss::Ended(_) => "another took it over and released it".into(),
+            Loss::Gone => "its record was deleted".into(),
+            Loss::Unreadable(bad) => format!("its record was overwritten: {bad}"),
+        };
+        Error::new(ErrorKind::Lost, format!("lost the lock {key:?} at {place}: {why}"))
+    }
+
+    fn failure(&self, failure: &Failure) -> Error {
+        let key = &self.order.key;
+        let place = self.shared.backend.locate(key);
+        let trouble = self.trouble.as_deref().unwrap_or("no answer");
+        let (kind, why) = match failure {
+            Failure::Backend(kind) => {
+                let hint = match kind {
+                    Trouble::Denied => "; get the permission, then try again",
+                    Trouble::Unavailable | Trouble::Invalid | Trouble::Corrupt => "",
+                };
+                ((*kind).into(), format!("{trouble}{hint}"))
+            }
+            Failure::Unreadable(bad) => {
+                let repair = "look at it, then repair it with `leasehold break`";
+                (ErrorKind::Corrupt, format!("{bad}; nothing was overwritten: {repair}"))
+            }
+            Failure::WrongKind(kind) => {
+                (ErrorKind::Invalid, format!("the name is in use as a {kind}: choose another"))
+            }
+            Failure::Stale => (
+                ErrorKind::Unavailable,
+                "the store keeps answering with an older state than it showed before".into(),
+            ),
+        };
+        Error::new(kind, format!("cannot acquire {key:?} at {place}: {why}"))
+    }
+}

@@ -1,0 +1,186 @@
+//! What holding means.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold_core::backend::Key;
+use leasehold_core::deadline::Deadline;
+use leasehold_core::record::{FencingToken, HolderId, Past};
+use tokio::sync::{mpsc, watch};
+
+use crate::client::{Leaving, Shared};
+use crate::error::{Error, ErrorKind};
+
+/// How an acquisition that was granted stands. Written by the driver, read by the guard.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Standing {
+    /// Held until the deadline, unless renewed.
+    Held(Deadline),
+    /// The host's clocks jumped: not to be relied on until the next renewal.
+    Suspect(Deadline),
+    /// Held no longer, and what to say of it.
+    Lost(Error),
+    /// The release is settled.
+    Released,
+}
+
+/// The value that means holding: it exists because a lock was acquired, and dropping it releases.
+///
+/// It can be held no longer although it exists: the lease was lost. [`is_held`](Guard::is_held) asks,
+/// [`lost`](Guard::lost) waits for it, and [`token`](Guard::token) lets whoever is written to refuse
+/// what comes too late. No check on this side can: a process may be frozen between the check and the
+/// act.
+///
+/// **Dropping** it sends the release, from anywhere: outside a runtime, during its shutdown, in a
+/// panic. Nobody waits for it then ([`Client::close`](crate::Client::close) does); should it fail,
+/// the lease ends after its ttl. In a forked child the guard counts as not held, and dropping it
+/// does nothing.
+pub struct Guard {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: Key,
+    pub(crate) holder: HolderId,
+    pub(crate) token: FencingToken,
+    pub(crate) past: Option<Past>,
+    pub(crate) standing: watch::Receiver<Standing>,
+    /// Tells the driver to let go.
+    pub(crate) let_go: Option<mpsc::UnboundedSender<Leaving>>,
+    pub(crate) pid: u32,
+}
+
+impl Guard {
+    /// The lock's name.
+    pub fn name(&self) -> &str {
+        self.key.as_str()
+    }
+
+    /// The fencing token of this acquisition: higher than that of every acquisition of this name
+    /// before, whatever happened in between.
+    pub fn token(&self) -> FencingToken {
+        self.token
+    }
+
+    /// The id of this acquisition, which no other has.
+    pub fn holder(&self) -> HolderId {
+        self.holder
+    }
+
+    /// Who held before, and how that ended, as far as the record tells. Someone whose lease was
+    /// [taken over](leasehold_core::record::Ended::TakenOver) may have left work half done.
+    pub fn past(&self) -> Option<&Past> {
+        self.past.as_ref()
+    }
+
+    /// Until when the lock is held unless it is renewed again, on this host's steady clocks. Zero
+    /// span when it is lost.
+    pub fn deadline(&self) -> Deadline {
+        match &*self.standing.borrow() {
+            Standing::Held(deadline) if !self.is_forked() => *deadline,
+            _ => Deadline { sent: self.shared.env.now().moment, span: Duration::ZERO },
+        }
+    }
+
+    /// How long the lock is held even if nothing is heard from the store again.
+    pub fn time_left(&self) -> Duration {
+        self.deadline().left(self.shared.env.now().moment)
+    }
+
+    /// Whether the lock is held now: a comparison with a clock that counts suspension, not a flag.
+    /// Never waits.
+    pub fn is_held(&self) -> bool {
+        !self.time_left().is_zero()
+    }
+
+    /// Waits until the lock is held no longer, and says why. Resolves at the deadline at the latest,
+    /// whatever hangs. Cancel-safe; may be called any number of times, also at once.
+    pub async fn lost(&self) -> Error {
+        let mut standing = self.standing.clone();
+        let over = standing.wait_for(|s| matches!(s, Standing::Lost(_) | Standing::Released)).await;
+        match over.as_deref() {
+            Ok(Standing::Lost(error)) => error.clone(),
+            _ => self.lost_now(),
+        }
+    }
+
+    pub(crate) fn lost_now(&self) -> Error {
+        if let Standing::Lost(error) = &*self.standing.borrow() {
+            return error.clone();
+        }
+        let place = self.shared.backend.url();
+        let message = format!("the lock {:?} at {place} is held no longer", self.key);
+        Error::new(ErrorKind::Lost, message)
+    }
+
+    /// Follows the renewals, for a helper that has to be told every new deadline.
+    pub fn renewals(&self) -> Renewals {
+        Renewals { standing: self.standing.clone() }
+    }
+
+    /// Releases, and waits until the store has confirmed it.
+    ///
+    /// `Ok` means that the lock was ours to the end and is free. [`Lost`](ErrorKind::Lost) means
+    /// that it had been lost before. `Unavailable` or `Denied` means that the work was done under
+    /// the lock but the store did not take the release: the lease ends after its ttl.
+    ///
+    /// Dropping the future lets the release go on.
+    pub async fn release(mut self) -> Result<(), Error> {
+        let before = match &*self.standing.borrow() {
+            Standing::Lost(error) => Some(error.clone()),
+            _ => None,
+        };
+        let before = before.or_else(|| (!self.is_held()).then(|| self.lost_now()));
+        self.leave();
+        let over = self.standing.wait_for(|s| matches!(s, Standing::Released | Standing::Lost(_)));
+        let result = match over.await.as_deref() {
+            Ok(Standing::Lost(error)) => Err(error.clone()),
+            _ => Ok(()),
+        };
+        before.map_or(result, Err)
+    }
+
+    fn leave(&mut self) {
+        if let Some(let_go) = self.let_go.take()
+            && !self.is_forked()
+        {
+            // Fails only if the driver is gone, and then the lease ends by itself.
+            let _ = let_go.send(self.shared.leaving());
+        }
+    }
+
+    fn is_forked(&self) -> bool {
+        self.pid != std::process::id()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guard({:?}, token {}, {:?} left)", self.key, self.token, self.time_left())
+    }
+}
+
+/// The deadlines of a guard, one after another.
+#[derive(Debug, Clone)]
+pub struct Renewals {
+    standing: watch::Receiver<Standing>,
+}
+
+impl Renewals {
+    /// Waits for the next renewal and gives the new deadline; `None` when the lock is held no
+    /// longer. Renewals that nobody waited for are skipped, not queued. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Deadline> {
+        loop {
+            self.standing.changed().await.ok()?;
+            match &*self.standing.borrow_and_update() {
+                Standing::Held(deadline) => return Some(*deadline),
+                Standing::Suspect(_) => {}
+                Standing::Lost(_) | Standing::Released => return None,
+            }
+        }
+    }
+}

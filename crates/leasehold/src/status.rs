@@ -1,0 +1,122 @@
+//! Looking without touching: who holds what.
+
+use std::sync::Arc;
+
+use leasehold_core::backend::{Key, Versioned};
+use leasehold_core::deadline;
+use leasehold_core::record::{FencingToken, Kind, Past, Record};
+
+use crate::client::{Client, Shared};
+use crate::error::{Error, ErrorKind};
+use crate::holder::HeldBy;
+
+/// What one look at a lock showed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The lock's name.
+    pub name: String,
+    /// Where its record is: a path, an object.
+    pub location: String,
+    /// In a word.
+    pub state: State,
+    /// What the name is used as. `None` where there is no record that can be read.
+    pub kind: Option<Kind>,
+    /// The token of the holder, or of the last one.
+    pub token: Option<FencingToken>,
+    /// Who holds, or held when the lease ran out.
+    pub holder: Option<HeldBy>,
+    /// Who held before, and how that ended.
+    pub past: Option<Past>,
+    /// Why the record cannot be used, where it cannot.
+    pub problem: Option<String>,
+}
+
+/// The state of a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum State {
+    /// Nobody holds it.
+    Free,
+    /// Somebody holds it, as far as one look can tell.
+    Held,
+    /// Its holder is gone or its lease is over: whoever comes next takes it.
+    Expired,
+    /// What stands there is not a record that can be used.
+    Unreadable,
+}
+
+impl Client {
+    /// Looks at one lock. A name that was never used is free.
+    pub async fn status(&self, name: &str) -> Result<Status, Error> {
+        let key = checked(name)?;
+        let shared = Arc::clone(&self.0);
+        self.0.on_driver(async move { look(&shared, key).await }).await.unwrap_or_else(stopped)
+    }
+
+    /// Looks at every lock whose name starts with `prefix`, in the order of their names.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Status>, Error> {
+        let (shared, prefix) = (Arc::clone(&self.0), prefix.to_owned());
+        let job = async move {
+            let keys = shared.backend.list(&prefix).await.map_err(|e| {
+                let place = shared.backend.url();
+                Error::new(e.trouble.into(), format!("cannot list the locks at {place}: {e}"))
+            })?;
+            let mut all = Vec::with_capacity(keys.len());
+            for key in keys {
+                all.push(look(&shared, key).await?);
+            }
+            Ok(all)
+        };
+        self.0.on_driver(job).await.unwrap_or_else(stopped)
+    }
+}
+
+pub(crate) fn checked(name: &str) -> Result<Key, Error> {
+    Key::new(name).map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()))
+}
+
+pub(crate) fn stopped<T>() -> Result<T, Error> {
+    Err(Error::new(ErrorKind::Unavailable, "the driver of this client has stopped"))
+}
+
+async fn look(shared: &Shared, key: Key) -> Result<Status, Error> {
+    let reading = shared.backend.read(&key).await;
+    let reading = reading.map_err(|e| shared.backend_error("read", &key, &e))?;
+    let mut status = Status {
+        name: key.as_str().to_owned(),
+        location: shared.backend.locate(&key),
+        state: State::Free,
+        kind: None,
+        token: None,
+        holder: None,
+        past: None,
+        problem: None,
+    };
+    let Some(versioned) = reading.record else { return Ok(status) };
+    match Record::decode(&versioned.bytes) {
+        Ok(record) => describe(shared, &versioned, record, &mut status),
+        Err(bad) => {
+            status.state = State::Unreadable;
+            status.problem = Some(bad.to_string());
+        }
+    }
+    Ok(status)
+}
+
+fn describe(shared: &Shared, versioned: &Versioned, record: Record, status: &mut Status) {
+    status.kind = Some(record.kind);
+    status.token = Some(record.token);
+    if let Some(holder) = record.holder() {
+        let uncertainty = shared.backend.facts().clock_uncertainty;
+        let over = deadline::takeover_age(holder.ttl(), holder.takeover_delay(), uncertainty);
+        let left = versioned.age.map(|age| over.saturating_sub(age));
+        let ended = versioned.orphaned && holder.takeover_delay_ms == 0;
+        let expired = ended || left.is_some_and(|left| left.is_zero());
+        status.state = if expired { State::Expired } else { State::Held };
+        let unix_ms = shared.env.now().unix_ms;
+        let left = left.filter(|_| !expired);
+        status.holder = Some(HeldBy::new(holder, record.token, unix_ms, left));
+    }
+    status.past = record.past;
+}

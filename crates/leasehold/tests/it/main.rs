@@ -1,0 +1,3 @@
+//! The library's tests, through its public door.
+
+mod virtual_time;
