@@ -37,6 +37,8 @@ pub struct Memory {
 /// Since when a holder has been seen without a sign of life.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Sighting {
+    /// One acquisition can come to hold twice, under one holder id: the token tells them apart.
+    token: FencingToken,
     holder: HolderId,
     renewals: u64,
     since: Moment,
@@ -253,6 +255,7 @@ impl Lease {
         self.outstanding = None;
         self.pause = None;
         self.failures = 0;
+        self.conflicts = 0;
         self.must_read = false;
         if self.open.is_empty() && !self.is_ours() {
             self.end(Release::NotHeld, out);

@@ -298,11 +298,17 @@ impl Record {
             if holder.takeover_delay() > TAKEOVER_DELAY_MAX {
                 return fail("its takeover_delay_ms is above a minute".into());
             }
+            if holder.renewals.max(holder.acquired_unix_ms) > FencingToken::MAX.0 {
+                return fail("a number of its holder is above 2^53 - 1".into());
+            }
             if holder.label.len() > MAX_TEXT_BYTES {
                 return fail(format!("its label has more than {MAX_TEXT_BYTES} bytes"));
             }
         }
         if let Some(past) = &self.past {
+            if past.unix_ms > FencingToken::MAX.0 {
+                return fail("a number in `past` is above 2^53 - 1".into());
+            }
             let texts = [Some(&past.label), past.by.as_ref(), past.reason.as_ref()];
             if texts.into_iter().flatten().any(|t| t.len() > MAX_TEXT_BYTES) {
                 return fail(format!("a text in `past` has more than {MAX_TEXT_BYTES} bytes"));

@@ -15,10 +15,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::client::{Client, Lane, Leaving, Shared};
 use crate::env::Env;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::guard::{Guard, Standing};
 use crate::holder::HeldBy;
 use crate::mutex::{OnWait, Waiting};
+use crate::status::stopped;
 
 mod request;
 mod session;
@@ -57,9 +58,7 @@ pub(crate) async fn perform(client: &Client, order: Order) -> Answer {
     shared.spawn(acquisition(Arc::clone(shared), order, answer, let_go, letting_go));
     let answer = answered.await;
     leash.let_go = None;
-    answer.unwrap_or_else(|_| {
-        Err(Error::new(ErrorKind::Unavailable, "the driver of this client has stopped"))
-    })
+    answer.unwrap_or_else(|_| stopped())
 }
 
 /// Says that nobody waits, if it is dropped while somebody does.

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::client::{Leaving, Shared};
 use crate::error::{Error, ErrorKind};
+use crate::status::stopped;
 
 /// How an acquisition that was granted stands. Written by the driver, read by the guard.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -133,7 +134,8 @@ impl Guard {
         let over = self.standing.wait_for(|s| matches!(s, Standing::Released | Standing::Lost(_)));
         let result = match over.await.as_deref() {
             Ok(Standing::Lost(error)) => Err(error.clone()),
-            _ => Ok(()),
+            Ok(_) => Ok(()),
+            Err(_) => stopped(),
         };
         before.map_or(result, Err)
     }

@@ -82,13 +82,22 @@ impl Lease {
 
     /// Notes since when the holder has given no sign of life.
     fn sight(&mut self, now: Moment) {
-        let holder = self.holder_seen().map(|h| (h.id, h.renewals));
-        self.sighting = match (holder, self.sighting.take()) {
-            (Some((holder, renewals)), Some(s)) if s.holder == holder && s.renewals == renewals => {
-                Some(s)
-            }
-            (Some((holder, renewals)), _) => Some(Sighting { holder, renewals, since: now }),
-            (None, _) => None,
+        let record = self.seen.as_ref().and_then(|s| s.record.as_ref());
+        let shown = record.and_then(|r| {
+            let holder = r.holder()?;
+            Some(Sighting {
+                token: r.token,
+                holder: holder.id,
+                renewals: holder.renewals,
+                since: now,
+            })
+        });
+        self.sighting = match (shown, self.sighting.take()) {
+            (Some(new), Some(old)) => Some(Sighting {
+                since: if new == (Sighting { since: now, ..old }) { old.since } else { now },
+                ..new
+            }),
+            (shown, _) => shown,
         };
     }
 
@@ -97,7 +106,7 @@ impl Lease {
         self.suspect &= !attempt.clean;
         let deadline = Deadline::of_write(attempt.sent, self.settings.ttl);
         match self.phase {
-            Phase::Acquiring { .. } if !deadline.is_past(now) => {
+            Phase::Acquiring { .. } if attempt.clean && !deadline.is_past(now) => {
                 let Some(record) = self.seen.as_ref().and_then(|s| s.record.as_ref()) else {
                     return;
                 };
@@ -108,6 +117,7 @@ impl Lease {
             }
             Phase::Held(_) => {
                 self.phase = Phase::Held(deadline);
+                self.conflicts = 0;
                 if !self.suspect {
                     out.push(Output::Event(Event::Renewed(deadline)));
                 }
@@ -175,10 +185,15 @@ impl Lease {
 
     /// After the first lost race look at once; after more of them, give the others room.
     fn back_off(&mut self, now: Moment, ids: &mut Ids<'_>) {
+        self.conflicts = (self.conflicts + 1).min(8);
         if !matches!(self.phase, Phase::Acquiring { .. }) {
+            // A second refusal in a row comes from a store that is out of order.
+            if self.conflicts > 1 {
+                let wait = deadline::backoff(self.conflicts, self.settings.ttl);
+                self.pause = Some((now, deadline::jitter(wait, ids())));
+            }
             return;
         }
-        self.conflicts = (self.conflicts + 1).min(8);
         self.polite = false;
         if self.conflicts > 1 && self.settings.facts.least_write_interval > Duration::ZERO {
             let room = self.settings.facts.least_write_interval * self.conflicts;
@@ -205,10 +220,13 @@ impl Lease {
         let since = *self.failing_since.get_or_insert(now);
         let ttl = self.settings.ttl;
         let wait = match fate {
-            Fate::Throttled { retry_after: Some(wait) } => wait.min(ttl / 4),
-            _ => deadline::backoff(self.failures, ttl),
+            // Not earlier than the store asked for, but soon enough for a deadline.
+            Fate::Throttled { retry_after: Some(wait) } => {
+                wait.min(ttl / 4) + deadline::jitter(wait.min(ttl / 4) / 4, ids())
+            }
+            _ => deadline::jitter(deadline::backoff(self.failures, ttl), ids()),
         };
-        self.pause = Some((now, deadline::jitter(wait, ids())));
+        self.pause = Some((now, wait));
         out.push(Output::Event(Event::Trouble(trouble)));
         match self.phase {
             Phase::Acquiring { patience, .. } => {
@@ -236,7 +254,13 @@ impl Lease {
         if self.outstanding.is_none() && self.pause_left(now.moment).is_none() {
             self.pause = None;
             match self.phase {
-                Phase::Acquiring { .. } => self.advance_waiter(now, ids, out),
+                Phase::Acquiring { .. } => {
+                    self.advance_waiter(now, ids, out);
+                    // It may have given up, and then what it wrote must be fenced at once.
+                    if let Phase::Releasing { held, .. } = self.phase {
+                        self.advance_release(now, held, ids, out);
+                    }
+                }
                 Phase::Held(deadline) => self.advance_holder(now, deadline, ids, out),
                 Phase::Releasing { held, .. } => self.advance_release(now, held, ids, out),
                 Phase::New | Phase::Lost | Phase::Ended => {}
@@ -432,7 +456,9 @@ impl Lease {
                 Some(self.settings.ttl.saturating_sub(now.longest_since(since)))
             }
         };
-        let by_pause = self.pause_left(now).filter(|_| self.outstanding.is_none());
+        // A pause of no length is no reason to sleep until something else comes up.
+        let pause = self.pause.filter(|_| self.outstanding.is_none());
+        let by_pause = pause.map(|(since, span)| span.saturating_sub(now.longest_since(since)));
         // An answer is owed within the request's timeout; this is the net below it.
         let by_request = self.outstanding.as_ref().map(|_| self.settings.ttl);
         let first = [by_phase, by_pause, by_request].into_iter().flatten().min();

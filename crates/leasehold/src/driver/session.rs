@@ -113,7 +113,7 @@ impl Session {
                         (number, reply, trouble)
                     }));
                 }
-                Output::Wake(after) => self.arm(after, now),
+                Output::Wake(after) => self.arm(after),
                 Output::Event(event) => self.tell(event, now),
             }
         }
@@ -128,8 +128,9 @@ impl Session {
         wall > steady + deadline::suspicious_jump(self.order.settings.ttl)
     }
 
-    fn arm(&mut self, after: Duration, now: Now) {
-        let after = if self.lease.is_held(now.moment) { after.min(LOOK_AT_CLOCK) } else { after };
+    fn arm(&mut self, after: Duration) {
+        let granted = self.answer.is_none();
+        let after = if granted { after.min(LOOK_AT_CLOCK) } else { after };
         self.wake = Some(self.shared.env.sleep(after));
     }
 

@@ -1,0 +1,127 @@
+//! Whether the process that wrote a state still lives, on one host.
+//!
+//! A process that writes states holds a kernel lock (`flock`, shared) on a file of its own,
+//! `.alive/<random id>`, and its states name that id. Who can lock that file exclusively has the
+//! proof that nobody holds it any more: the kernel drops such a lock only when every descriptor of
+//! the opened file is closed, at the latest when the last process that has one has ended, however
+//! it ended. Process ids, which are reused and differ between containers, play no part.
+//!
+//! - The lock is held *before* the first state that names the id is written, and for as long as the
+//!   process runs, even after its backend is dropped, unless the file is removed first.
+//! - A file that is missing proves nothing: somebody may have tidied up. So removing a liveness file
+//!   is always safe; others then wait for the ttl.
+//! - A child between fork and exec has a copy of the descriptor: it only delays the proof.
+//! - An id is never used twice, and a file never by two backends: an old state may name it.
+//! - A helper process that must end too takes the same lock, *shared and without blocking*, on the
+//!   path opened for writing, while its parent lives. Nobody waits for any of these locks: a tester
+//!   that is stopped while it has the exclusive lock only hides a death for that long.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    self, AtFlags, FileType, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW,
+};
+use rustix::io::Errno;
+
+use super::filesystem::{NEW_FILE, PRIVATE_DIRECTORY, PRIVATE_FILE, open_directory, retrying};
+use super::layout::{ALIVE, hex};
+
+/// How often a test is repeated that another tester may have spoiled.
+const TESTS: usize = 3;
+
+/// This backend's liveness file, locked.
+#[derive(Debug)]
+pub(super) struct Alive {
+    pub(super) id: u128,
+    pub(super) path: PathBuf,
+    lock: OwnedFd,
+    touched: Duration,
+}
+
+/// How often a liveness file's modification time is renewed, so that [`sweep`] sees when its owner
+/// last wrote and not when it began.
+const TOUCHED_EVERY: Duration = Duration::from_hours(1);
+
+impl Alive {
+    /// Makes and locks a new file.
+    pub(super) fn begin(root: &Path, id: u128, now: Duration) -> Result<Alive, Errno> {
+        let path = path(root, id);
+        let create = || retrying(|| fs::open(&path, NEW_FILE, PRIVATE_FILE));
+        let lock = match create() {
+            Err(Errno::NOENT) => match fs::mkdir(root.join(ALIVE), PRIVATE_DIRECTORY) {
+                Ok(()) | Err(Errno::EXIST) => create()?,
+                Err(errno) => return Err(errno),
+            },
+            made => made?,
+        };
+        match retrying(|| fs::flock(&lock, FlockOperation::NonBlockingLockShared)) {
+            Ok(()) => Ok(Alive { id, path, lock, touched: now }),
+            Err(errno) => {
+                let _ = fs::unlink(&path);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Says that the owner is about to write, at `now` of the clock that [`Alive::begin`] was given.
+    pub(super) fn touch(&mut self, now: Duration) {
+        if now.saturating_sub(self.touched) >= TOUCHED_EVERY {
+            let present = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+            let times = Timestamps { last_access: present, last_modification: present };
+            // If it fails, the file is swept early, and a takeover waits for the ttl.
+            let _ = fs::futimens(&self.lock, &times);
+            self.touched = now;
+        }
+    }
+
+    /// The backend ends, and perhaps the process lives on.
+    ///
+    /// Without the file nobody can take us for dead, so the lock can go. Otherwise it is kept until
+    /// the process ends, because a guard may still be in use: one descriptor for each backend that
+    /// was dropped while it held a lock.
+    pub(super) fn end(self, holds_nothing: bool) {
+        if !holds_nothing || fs::unlink(&self.path).is_err() {
+            std::mem::forget(self.lock);
+        }
+    }
+}
+
+/// The liveness file of a writer.
+pub(super) fn path(root: &Path, id: u128) -> PathBuf {
+    root.join(ALIVE).join(format!("{id:032x}"))
+}
+
+/// True only where it is proven that the writer has ended.
+pub(super) fn has_ended(root: &Path, id: u128) -> bool {
+    (0..TESTS).any(|_| lock_exclusively(&path(root, id)).is_some())
+}
+
+/// Locks a liveness file whose owner has ended; the lock goes with the value.
+fn lock_exclusively(path: &Path) -> Option<OwnedFd> {
+    // Without NONBLOCK, opening a fifo that somebody put there would wait for ever.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = retrying(|| fs::open(path, flags, Mode::empty())).ok()?;
+    let stat = fs::fstat(&file).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    fs::flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+    Some(file)
+}
+
+/// Removes the files of dead writers that no record with an unexpired lease can name.
+pub(super) fn sweep(root: &Path, is_old: impl Fn(i64) -> bool) -> Result<(), Errno> {
+    let directory = open_directory(&root.join(ALIVE))?;
+    for name in super::filesystem::names(&directory)? {
+        let Some(id) = hex(&name) else { continue };
+        let stat = fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW);
+        if stat.is_ok_and(|stat| is_old(stat.st_mtime))
+            && let Some(_lock) = lock_exclusively(&path(root, id))
+        {
+            let _ = fs::unlinkat(&directory, &name, AtFlags::empty());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! Being woken by the kernel when a directory changes or a writer ends.
+//!
+//! One inotify instance and one thread serve all waiters of a backend, because the kernel grants a
+//! user few instances (128 by default), and because closing one may take the kernel some time. The
+//! thread owns everything: subscribers talk to it by messages, so no waiter's task ever waits for a
+//! disk, not even when it is dropped.
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::env::{Env, Host};
+
+/// What one waiter wants to hear of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Targets {
+    /// The key's directory, or the one that it will appear in.
+    pub(super) directory: PathBuf,
+    /// The liveness file of the newest state's writer.
+    pub(super) writer: Option<PathBuf>,
+}
+
+/// The way to the watching thread.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    orders: mpsc::UnboundedSender<Order>,
+    last: AtomicU64,
+}
+
+enum Order {
+    Subscribe { id: u64, targets: Targets, wakes: Wakes, done: oneshot::Sender<bool> },
+    Unsubscribe { id: u64 },
+}
+
+#[derive(Clone, Default)]
+struct Wakes {
+    directory: Arc<Notify>,
+    writer: Arc<Notify>,
+}
+
+/// A waiter's place; given up when dropped.
+pub(super) struct Subscription {
+    id: u64,
+    wakes: Wakes,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+impl Subscription {
+    /// Returns after something happened in the directory.
+    pub(super) async fn directory(&self) {
+        self.wakes.directory.notified().await;
+    }
+
+    /// Returns after somebody closed the writer's liveness file.
+    pub(super) async fn writer(&self) {
+        self.wakes.writer.notified().await;
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let _ = self.orders.send(Order::Unsubscribe { id: self.id });
+    }
+}
+
+impl Watcher {
+    /// Starts the thread, which ends when the value is dropped. `None` where the kernel has no more
+    /// instances or threads to give.
+    pub(super) fn start() -> Option<Watcher> {
+        let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
+        let (orders, inbox) = mpsc::unbounded_channel();
+        Host.run(Box::pin(serve(fd, inbox))).ok()?;
+        Some(Watcher { orders, last: AtomicU64::new(0) })
+    }
+
+    /// Starts watching. When this returns, nothing that happens from now on is missed. `None` where
+    /// it cannot be watched.
+    pub(super) async fn subscribe(&self, targets: Targets) -> Option<Subscription> {
+        let id = self.last.fetch_add(1, Ordering::Relaxed);
+        let subscription =
+            Subscription { id, wakes: Wakes::default(), orders: self.orders.clone() };
+        let wakes = subscription.wakes.clone();
+        let (done, answer) = oneshot::channel();
+        self.orders.send(Order::Subscribe { id, targets, wakes, done }).ok()?;
+        answer.await.ok()?.then_some(subscription)
+    }
+}
+
+async fn serve(fd: OwnedFd, mut inbox: mpsc::UnboundedReceiver<Order>) {
+    #[allow(
+        deprecated,
+        reason = "its successor, from tokio 1.54 on, is an unsafe function; what that asks of its \
+                  caller is given here: an owned descriptor that nobody replaces or closes"
+    )]
+    let registered = AsyncFd::new(fd);
+    // Where it fails, every subscription is answered by the dropped inbox: not watched.
+    let Ok(fd) = registered else { return };
+    let mut watches = Watches { fd, watched: HashMap::new(), subscribers: HashMap::new() };
+    loop {
+        tokio::select! {
+            order = inbox.recv() => match order {
+                Some(Order::Subscribe { id, targets, wakes, done }) => {
+                    let _ = done.send(watches.subscribe(id, &targets, wakes).is_ok());
+                }
+                Some(Order::Unsubscribe { id }) => watches.unsubscribe(id),
+                None => return,
+            },
+            ready = watches.fd.readable() => {
+                let Ok(mut ready) = ready else { return };
+                ready.clear_ready();
+                watches.dispatch();
+            }
+        }
+    }
+}
+
+struct Watches {
+    fd: AsyncFd<OwnedFd>,
+    /// Whom a watch wakes. The kernel has one watch for a file or directory, however often it is
+    /// asked for.
+    watched: HashMap<i32, HashMap<u64, Arc<Notify>>>,
+    /// Which watches a subscriber has.
+    subscribers: HashMap<u64, Vec<i32>>,
+}
+
+impl Watches {
+    fn subscribe(&mut self, id: u64, targets: &Targets, wakes: Wakes) -> Result<(), Errno> {
+        // A head that moves is a file moved here; so is a new key's directory, seen from above.
+        let moves = WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+        let directory = moves | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
+        self.add(id, &targets.directory, directory, wakes.directory)?;
+        if let Some(writer) = &targets.writer {
+            // The last process that has the file open for writing closes it when it ends.
+            let closed = WatchFlags::CLOSE_WRITE | WatchFlags::DONT_FOLLOW;
+            match self.add(id, writer, closed, wakes.writer) {
+                // Removed meanwhile: the writer's end can be proven no more.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    self.unsubscribe(id);
+                    return Err(errno);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        id: u64,
+        path: &PathBuf,
+        flags: WatchFlags,
+        wake: Arc<Notify>,
+    ) -> Result<(), Errno> {
+        let watch = inotify::add_watch(self.fd.get_ref(), path, flags)?;
+        self.watched.entry(watch).or_default().insert(id, wake);
+        self.subscribers.entry(id).or_default().push(watch);
+        Ok(())
+    }
+
+    fn unsubscribe(&mut self, id: u64) {
+        for watch in self.subscribers.remove(&id).unwrap_or_default() {
+            let Some(woken) = self.watched.get_mut(&watch) else { continue };
+            woken.remove(&id);
+            if woken.is_empty() {
+                self.watched.remove(&watch);
+                let _ = inotify::remove_watch(self.fd.get_ref(), watch);
+            }
+        }
+    }
+
+    /// Wakes whom the pending events concern.
+    fn dispatch(&mut self) {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = Reader::new(self.fd.get_ref(), &mut buffer);
+        loop {
+            match events.next() {
+                Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => {
+                    self.watched.values().flat_map(HashMap::values).for_each(|w| w.notify_one());
+                }
+                Ok(event) => {
+                    let watch = event.wd();
+                    let ended = event.events().contains(ReadFlags::IGNORED);
+                    let woken = self.watched.get(&watch).into_iter().flat_map(HashMap::values);
+                    woken.for_each(|wake| wake.notify_one());
+                    if ended {
+                        self.watched.remove(&watch);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                // Nothing more for now. Any other error is a lost hint: waiters poll.
+                Err(_) => return,
+            }
+        }
+    }
+}
