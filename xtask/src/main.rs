@@ -1,5 +1,6 @@
 //! `cargo xtask`: the chores of this repository as a program. The `match` below is the table of contents.
 
+mod bench;
 mod ci;
 mod sh;
 mod test;
@@ -12,6 +13,7 @@ usage: cargo xtask COMMAND
 
   test [FILTER..]   build everything, run every test, say what did not run
   tidy              check the house rules that a program can check
+  bench             measure, and assert nothing
   ci                format, tidy, lints, documentation, licences, then `test`";
 
 fn main() -> ExitCode {
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["test", filters @ ..] => test::run(filters),
         ["tidy"] => tidy::run(),
+        ["bench"] => bench::run_all(),
         ["ci"] => ci::run(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

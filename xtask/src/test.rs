@@ -12,6 +12,10 @@ use std::{env, fs, io};
 
 use crate::sh::{self, Result, cargo};
 
+mod conformance;
+
+use conformance::Conformance;
+
 const SKIPPED: &str = "SKIPPED: ";
 
 pub(crate) fn run(filters: &[&str]) -> Result {
@@ -21,9 +25,12 @@ pub(crate) fn run(filters: &[&str]) -> Result {
 /// Runs the tests and returns the counts. An error means that they could not be run at all.
 pub(crate) fn measure(filters: &[&str]) -> Result<Report> {
     let skipped_file = sh::target_dir().join("skipped-tests.txt");
-    fs::create_dir_all(sh::target_dir())
-        .and_then(|()| fs::write(&skipped_file, ""))
-        .map_err(|e| format!("cannot write {}: {e}", skipped_file.display()))?;
+    let conformance_file = sh::target_dir().join("conformance.txt");
+    for file in [&skipped_file, &conformance_file] {
+        fs::create_dir_all(sh::target_dir())
+            .and_then(|()| fs::write(file, ""))
+            .map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+    }
 
     // The tests of the command line run the real binary, also from crates that do not depend on it.
     let mut report = Report::default();
@@ -36,9 +43,15 @@ pub(crate) fn measure(filters: &[&str]) -> Result<Report> {
     for kind in ["--all-targets", "--doc"] {
         let mut tests = cargo(&["test", "--workspace", "--no-fail-fast", kind, "--"]);
         tests.args(filters).env("LEASEHOLD_SKIPPED_FILE", &skipped_file);
+        tests.env(conformance::REPORT, &conformance_file);
         report.run(&mut tests)?;
     }
     report.read_skipped(&skipped_file)?;
+    report.conformance = Conformance::read(&read(&conformance_file)?);
+    if !filters.is_empty() {
+        // Whoever asks for some tests does not miss the others.
+        report.conformance.missing.clear();
+    }
     Ok(report)
 }
 
@@ -48,6 +61,7 @@ pub(crate) struct Report {
     counts: Counts,
     skipped: Vec<String>,
     notes: Vec<String>,
+    conformance: Conformance,
 }
 
 impl Report {
@@ -58,6 +72,13 @@ impl Report {
 
     /// Prints what did not run and then, alone on the last line, what passed and failed.
     pub(crate) fn close(&self) -> Result {
+        println!();
+        for line in &self.conformance.lines {
+            println!("{line}");
+        }
+        for case in &self.conformance.missing {
+            println!("!!! conformance {case} neither ran to its end nor was declared not to");
+        }
         let ignored = (self.counts.ignored > 0)
             .then(|| format!("tests marked `ignore`: {}", self.counts.ignored));
         let missed: Vec<&String> = self.skipped.iter().chain(&ignored).collect();
@@ -72,6 +93,8 @@ impl Report {
             Err("some tests failed".to_owned())
         } else if self.counts.passed == 0 {
             Err("no test ran".to_owned())
+        } else if !self.conformance.missing.is_empty() {
+            Err("a conformance case is missing".to_owned())
         } else if in_ci && !missed.is_empty() {
             Err("in CI every test must run".to_owned())
         } else {
@@ -125,9 +148,7 @@ impl Report {
     }
 
     fn read_skipped(&mut self, file: &Path) -> Result {
-        let text =
-            fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        for line in read(file)?.lines().filter(|line| !line.trim().is_empty()) {
             self.skip(line.strip_prefix(SKIPPED).unwrap_or(line));
         }
         Ok(())
@@ -140,6 +161,10 @@ impl Report {
             self.skipped.push(what);
         }
     }
+}
+
+fn read(file: &Path) -> Result<String> {
+    fs::read_to_string(file).map_err(|e| format!("cannot read {}: {e}", file.display()))
 }
 
 #[derive(Debug, Default, PartialEq)]

@@ -66,14 +66,19 @@ impl Key {
 }
 
 /// Characters that change how neighbouring text is shown without being seen themselves: direction
-/// overrides and isolates, zero-width marks, line and paragraph separators.
+/// marks, overrides and isolates, zero-width and soft marks, separators, annotations and tags.
 pub fn is_invisible(c: char) -> bool {
     matches!(
         c,
-        '\u{200B}'..='\u{200F}'
+        '\u{00AD}'
+            | '\u{061C}'
+            | '\u{180E}'
+            | '\u{200B}'..='\u{200F}'
             | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{2069}'
+            | '\u{2060}'..='\u{206F}'
             | '\u{FEFF}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E007F}'
     )
 }
 

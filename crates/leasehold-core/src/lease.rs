@@ -256,7 +256,7 @@ impl Lease {
         self.pause = None;
         self.failures = 0;
         self.conflicts = 0;
-        self.must_read = false;
+        self.must_read = self.is_absent();
         if self.open.is_empty() && !self.is_ours() {
             self.end(Release::NotHeld, out);
         } else {
@@ -297,6 +297,13 @@ impl Lease {
         out.push(Output::Event(Event::Released(release)));
     }
 
+    /// Whether nothing was stored. Absence is the one state that can come back, so a record is only
+    /// made straight after a look: what that look said of the time dates its first token, which must
+    /// be above those of a record that came and was deleted meanwhile.
+    fn is_absent(&self) -> bool {
+        self.seen.as_ref().is_some_and(|s| s.state == Expected::Absent)
+    }
+
     fn holder_seen(&self) -> Option<&Holder> {
         self.seen.as_ref()?.record.as_ref()?.holder()
     }
@@ -329,7 +336,10 @@ impl Lease {
             Reply::Failed(fate, trouble) => {
                 match fate {
                     // Proven never to land: it need not be remembered.
-                    Fate::NotSent if was_write => drop(self.open.pop()),
+                    Fate::NotSent if was_write => {
+                        self.open.pop();
+                        self.must_read |= self.is_absent();
+                    }
                     Fate::NotSent => {}
                     Fate::Throttled { .. } | Fate::Unknown => self.must_read = true,
                 }

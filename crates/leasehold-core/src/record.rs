@@ -285,8 +285,8 @@ impl Record {
         if self.format == 0 {
             return fail("its format is 0".into());
         }
-        if self.token > FencingToken::MAX {
-            return fail(format!("its token {} is above 2^53 - 1", self.token));
+        if self.token >= FencingToken::MAX {
+            return fail(format!("its token {} leaves none for the next holder", self.token));
         }
         if self.kind == Kind::Mutex && self.holders.len() > 1 {
             return fail(format!("it is a mutex with {} holders", self.holders.len()));

@@ -17,10 +17,7 @@ async fn main() -> Result<(), Error> {
     let guard = mutex.acquire().await?;
     println!("held, token {}; it is given back when you press Enter", guard.token());
 
-    // The lock is renewed by its own thread while this one waits for the keyboard.
-    let enter = tokio::task::spawn_blocking(|| stdin().lock().lines().next());
-    tokio::select! {
-        _ = enter => guard.release().await,
-        lost = guard.lost() => Err(lost),
-    }
+    // The lock is renewed by a thread of its own while this one waits for the keyboard.
+    stdin().lock().lines().next();
+    if guard.is_held() { guard.release().await } else { Err(guard.lost().await) }
 }

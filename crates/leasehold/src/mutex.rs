@@ -114,11 +114,7 @@ impl Mutex {
     /// Dropping the future is safe at any moment: what is under way is settled by the driver, and a
     /// lock that it gets after all is released.
     pub async fn acquire(&self) -> Result<Guard, Error> {
-        let patience = match self.timeout {
-            None => Patience::Forever,
-            Some(Duration::ZERO) => Patience::Try,
-            Some(timeout) => Patience::AtMost(timeout),
-        };
+        let patience = self.patience();
         match self.begin(patience).await? {
             Attempt::Acquired(guard) => Ok(guard),
             Attempt::Held(holder) => Err(self.timed_out(Some(&holder))),
@@ -159,7 +155,7 @@ impl Mutex {
     /// [`with_timeout`](Mutex::with_timeout), if given. A lease that is over counts as free. Whether
     /// it still is free when this returns, nobody can know.
     pub async fn wait_until_free(&self) -> Result<(), Error> {
-        let patience = self.timeout.map_or(Patience::Forever, Patience::AtMost);
+        let patience = self.patience();
         match self.perform(patience, true).await? {
             Outcome::Held(holder) => Err(self.timed_out(holder.as_ref())),
             Outcome::Free | Outcome::Granted(_) => Ok(()),
@@ -185,6 +181,14 @@ impl Mutex {
         driver::perform(&self.client, Order { key, settings, patience, look, on_wait }).await
     }
 
+    fn patience(&self) -> Patience {
+        match self.timeout {
+            None => Patience::Forever,
+            Some(Duration::ZERO) => Patience::Try,
+            Some(timeout) => Patience::AtMost(timeout),
+        }
+    }
+
     /// Everything that can be wrong with a call, found before anything is sent.
     fn checked(&self) -> Result<(Key, Settings), Error> {
         let invalid = |why: String| Error::new(ErrorKind::Invalid, why);
@@ -205,8 +209,9 @@ impl Mutex {
             )));
         }
         let settings = Settings {
-            ttl: self.ttl,
-            takeover_delay: self.takeover_delay,
+            // Whole milliseconds, as in the record, so that both sides count the same.
+            ttl: whole_millis(self.ttl),
+            takeover_delay: whole_millis(self.takeover_delay),
             label: self.label.clone(),
             facts,
         };
@@ -228,4 +233,8 @@ impl fmt::Debug for Mutex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Mutex({:?} at {}, ttl {:?})", self.name, self.client.url(), self.ttl)
     }
+}
+
+fn whole_millis(span: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }

@@ -92,13 +92,11 @@ impl Lease {
                 since: now,
             })
         });
-        self.sighting = match (shown, self.sighting.take()) {
-            (Some(new), Some(old)) => Some(Sighting {
-                since: if new == (Sighting { since: now, ..old }) { old.since } else { now },
-                ..new
-            }),
-            (shown, _) => shown,
-        };
+        let sign = |s: &Sighting| (s.token, s.holder, s.renewals);
+        self.sighting = shown.map(|new| match self.sighting.take() {
+            Some(old) if sign(&old) == sign(&new) => old,
+            _ => new,
+        });
     }
 
     /// One of our writes is known to have landed, and `seen` is what it wrote.

@@ -4,10 +4,10 @@
 //!
 //! ```text
 //! <dir>/nightly-report/head-00000000000000000007-5f0c…   empty; its name says what is newest
-//!                      state-00000000000000000007-5f0c…  the newest state: one line, then the record
-//!                      state-00000000000000000006-91aa…  the one before, for readers and for people
-//! <dir>/.alive/<id>                                      locked while the process <id> lives
-//! <dir>/.new-<id>/                                       a key's directory that is being prepared
+//!                      state-00000000000000000007-5f0c…  the newest: a line, then the record
+//!                      state-00000000000000000006-91aa…  the one before, for late readers
+//! <dir>/.alive/<id>                                      locked while its process lives
+//! <dir>/.new-<id>/                                       a key that is being prepared
 //! ```
 //!
 //! # How it is changed, and why that is a compare-and-swap
@@ -21,11 +21,11 @@
 //! 4. removes the states below n and those of writers who lost.
 //!
 //! Step 2 is the whole protocol. *At every moment a key's directory has exactly one head*: it is
-//! born with one, and only step 2 touches it. *A head's name never comes back*: it contains a random
-//! number that its writer made for this one attempt. And a rename is atomic and needs its source.
-//! So of all writers conditioned on state n exactly one can succeed, and a writer that was stopped
-//! for an hour between any two instructions finds that its source is gone, for ever. There is no
-//! lock: a process that is stopped or killed anywhere holds nobody up.
+//! born with one, and only step 2 touches it. *A head's name never comes back*: it contains a
+//! random number that its writer made for this one attempt. And a rename is atomic and needs its
+//! source. So of all writers conditioned on state n exactly one can succeed, and a writer that was
+//! stopped for an hour between any two instructions finds that its source is gone, for ever. There
+//! is no lock: a process that is stopped or killed anywhere holds nobody up.
 //!
 //! **Reading** lists the directory, which is no snapshot: POSIX lets a listing that meets a rename
 //! have the old name, the new one, both or neither. But what it has was there at some moment of the
@@ -33,12 +33,12 @@
 //! answer (of two, the later). With none, or if the state's file was removed since, others have
 //! succeeded meanwhile, and the reader looks again.
 //!
-//! **Creating** prepares a directory that has its state and its head, all durable, and renames it to
-//! the key's name. A rename onto a directory succeeds only if that is empty, and one in use never
-//! is. There is no moment at which a key half exists, and a late create fails whatever the number of
-//! states since. **Deleting**, for tools, renames the head to `gone-(n+1)-…`: an absent record that
-//! the next create starts from. The directory stays, so that a late writer can never write into one
-//! that was moved away.
+//! **Creating** prepares a directory that has its state and its head, all durable, and renames it
+//! to the key's name. A rename onto a directory succeeds only if that is empty, and one in use
+//! never is. There is no moment at which a key half exists, and a late create fails whatever the
+//! number of states since. **Deleting**, for tools, renames the head to `gone-(n+1)-…`: an absent
+//! record that the next create starts from. The directory stays, so that a late writer can never
+//! write into one that was moved away.
 //!
 //! **Removing** dead states needs no care: state-k can become the newest only by renaming the one
 //! head that had number k-1. When the head has number k or more, every other state-k is dead for
@@ -53,9 +53,11 @@
 //! | a part of creating | `.new-<id>`, which is removed after a day when a backend is opened |
 //!
 //! After a power cut the directory has the old head or the new one, and the content of either was
-//! durable before its head could be. A write that was answered is durable. A write that was not
-//! answered, and is found by reading back, is made durable before its own writer sees it; others
-//! may see it before that, which gives none of them a lease.
+//! durable before its head could be. (This asks of the file system that a rename is atomic across a
+//! power cut, and that of two changes of one directory the later is not kept without the earlier:
+//! ext4, XFS and btrfs with their journals on.) A write that was answered is durable. A write that
+//! was not answered, and is found by reading back, is made durable before its own writer sees it;
+//! others may see it before that, which gives none of them a lease.
 //!
 //! # What an operator may do
 //!
@@ -108,9 +110,10 @@ struct Inner {
 impl FileBackend {
     /// Opens `dir`, and makes it if it is not there.
     ///
-    /// A file system that other machines may share is refused: whether its rename is atomic for all
-    /// of them is not ours to know. With `allow_network` the caller vouches for that, and nothing is
-    /// used that only one host can know: no ages, no proof of a writer's end, no notification.
+    /// A file system that other machines may share is refused: whether its rename is atomic for
+    /// all of them is not ours to know. With `allow_network` the caller vouches for that, and
+    /// nothing is used that only one host can know: no ages, no proof of a writer's end, no
+    /// notification.
     ///
     /// Blocks for a few file operations.
     pub fn open(dir: PathBuf, allow_network: bool) -> Result<FileBackend, BackendError> {
@@ -238,8 +241,8 @@ impl Backend for FileBackend {
     }
 }
 
-/// How often, a millisecond apart, a writer's end is looked for after its file was closed: the kernel
-/// says that a file is closed just before it drops the lock.
+/// How often, a millisecond apart, a writer's end is looked for after its file was closed: the
+/// kernel says that a file is closed just before it drops the lock.
 const DEATH_LOOKS: u32 = 50;
 
 impl FileBackend {
@@ -325,10 +328,10 @@ impl Inner {
         Ok(same.then_some(Targets { directory, writer }))
     }
 
-    /// The watching thread, started when it is first needed.
+    /// The watching task, started when it is first needed.
     fn watcher(&self) -> Option<Arc<Watcher>> {
         let mut watcher = lock(&self.watcher);
-        if watcher.is_none() {
+        if watcher.as_ref().is_none_or(|watcher| watcher.has_ended()) {
             *watcher = Watcher::start().map(Arc::new);
         }
         watcher.clone()

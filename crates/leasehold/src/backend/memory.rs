@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use leasehold_core::backend::{
-    Backend, BackendError, BoxFuture, Expected, Facts, Key, Reading, Version, Versioned, Written,
+    Backend, BackendError, BoxFuture, Expected, Facts, Key, MAX_RECORD_BYTES, Reading, Trouble,
+    Version, Versioned, Written,
 };
 use tokio::sync::watch;
 
@@ -74,6 +75,10 @@ impl Backend for MemoryBackend {
         bytes: &'a [u8],
     ) -> BoxFuture<'a, Result<Written, BackendError>> {
         Box::pin(async move {
+            if bytes.len() > MAX_RECORD_BYTES {
+                let message = format!("a record of {} bytes is too long", bytes.len());
+                return Err(BackendError::not_sent(Trouble::Invalid, message));
+            }
             let mut records = self.records();
             let winner = records.get(key);
             let state = winner.map_or(Expected::Absent, |r| Expected::Version(r.version.clone()));

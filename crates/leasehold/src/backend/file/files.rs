@@ -75,8 +75,9 @@ pub(super) fn discard(path: &Path) {
     }
 }
 
-/// Removes the states that are dead for ever, now that the head is at `newest`: each can only become
-/// the newest by a rename of the one head that has the number below its own, and that head is gone.
+/// Removes the states that are dead for ever, now that the head is at `newest`: each can only
+/// become the newest by a rename of the one head that has the number below its own, and that head
+/// is gone.
 ///
 /// `previous` is spared: a reader that has just seen its name still finds it, and so does a person
 /// who asks what happened.

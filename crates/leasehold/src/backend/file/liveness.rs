@@ -8,8 +8,8 @@
 //!
 //! - The lock is held *before* the first state that names the id is written, and for as long as the
 //!   process runs, even after its backend is dropped, unless the file is removed first.
-//! - A file that is missing proves nothing: somebody may have tidied up. So removing a liveness file
-//!   is always safe; others then wait for the ttl.
+//! - A file that is missing proves nothing: somebody may have tidied up. So removing a liveness
+//!   file is always safe; others then wait for the ttl.
 //! - A child between fork and exec has a copy of the descriptor: it only delays the proof.
 //! - An id is never used twice, and a file never by two backends: an old state may name it.
 //! - A helper process that must end too takes the same lock, *shared and without blocking*, on the
@@ -65,7 +65,8 @@ impl Alive {
         }
     }
 
-    /// Says that the owner is about to write, at `now` of the clock that [`Alive::begin`] was given.
+    /// Says that the owner is about to write, at `now` of the clock that [`Alive::begin`] was
+    /// given.
     pub(super) fn touch(&mut self, now: Duration) {
         if now.saturating_sub(self.touched) >= TOUCHED_EVERY {
             let present = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };

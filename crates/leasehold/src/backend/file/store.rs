@@ -296,7 +296,8 @@ impl Store {
         Ok(Swung::Yes)
     }
 
-    /// Makes a key's directory with its first state in it, whole and durable before it has its name.
+    /// Makes a key's directory with its first state in it, whole and durable before it has its
+    /// name.
     fn create(&self, key: &Key, record: &[u8]) -> Result<Written, BackendError> {
         let path = self.directory(key);
         let first = State { seq: 1, id: Host.unique() };

@@ -1,9 +1,11 @@
 //! Being woken by the kernel when a directory changes or a writer ends.
 //!
-//! One inotify instance and one thread serve all waiters of a backend, because the kernel grants a
-//! user few instances (128 by default), and because closing one may take the kernel some time. The
-//! thread owns everything: subscribers talk to it by messages, so no waiter's task ever waits for a
-//! disk, not even when it is dropped.
+//! One inotify instance and one task serve all waiters of a backend, because the kernel grants a
+//! user few instances (128 by default). The task owns everything and subscribers talk to it by
+//! messages, so that none of them ever waits for a disk, not even when it is dropped.
+//!
+//! It is a task of the runtime that asked first, the driver's, and not a thread: a wake-up from a
+//! foreign thread would be the one thing here that a test on virtual time cannot wait for.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -17,7 +19,7 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::env::{Env, Host};
+use crate::env::blocking;
 
 /// What one waiter wants to hear of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +30,7 @@ pub(super) struct Targets {
     pub(super) writer: Option<PathBuf>,
 }
 
-/// The way to the watching thread.
+/// The way to the watching task.
 #[derive(Debug)]
 pub(super) struct Watcher {
     orders: mpsc::UnboundedSender<Order>,
@@ -72,13 +74,18 @@ impl Drop for Subscription {
 }
 
 impl Watcher {
-    /// Starts the thread, which ends when the value is dropped. `None` where the kernel has no more
-    /// instances or threads to give.
+    /// Starts the task on the caller's runtime; it ends when the value is dropped, or with the
+    /// runtime. `None` where the kernel has no more instances to give.
     pub(super) fn start() -> Option<Watcher> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
         let (orders, inbox) = mpsc::unbounded_channel();
-        Host.run(Box::pin(serve(fd, inbox))).ok()?;
+        tokio::spawn(serve(Arc::new(fd), inbox));
         Some(Watcher { orders, last: AtomicU64::new(0) })
+    }
+
+    /// Whether the task has ended, with its runtime.
+    pub(super) fn has_ended(&self) -> bool {
+        self.orders.is_closed()
     }
 
     /// Starts watching. When this returns, nothing that happens from now on is missed. `None` where
@@ -94,7 +101,7 @@ impl Watcher {
     }
 }
 
-async fn serve(fd: OwnedFd, mut inbox: mpsc::UnboundedReceiver<Order>) {
+async fn serve(fd: Arc<OwnedFd>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     #[allow(
         deprecated,
         reason = "its successor, from tokio 1.54 on, is an unsafe function; what that asks of its \
@@ -108,10 +115,10 @@ async fn serve(fd: OwnedFd, mut inbox: mpsc::UnboundedReceiver<Order>) {
         tokio::select! {
             order = inbox.recv() => match order {
                 Some(Order::Subscribe { id, targets, wakes, done }) => {
-                    let _ = done.send(watches.subscribe(id, &targets, wakes).is_ok());
+                    let _ = done.send(watches.subscribe(id, targets, wakes).await.is_some());
                 }
                 Some(Order::Unsubscribe { id }) => watches.unsubscribe(id),
-                None => return,
+                None => break,
             },
             ready = watches.fd.readable() => {
                 let Ok(mut ready) = ready else { return };
@@ -120,10 +127,13 @@ async fn serve(fd: OwnedFd, mut inbox: mpsc::UnboundedReceiver<Order>) {
             }
         }
     }
+    // The kernel takes some milliseconds to close an instance.
+    let fd = watches.fd.into_inner();
+    blocking(move || drop(fd)).await;
 }
 
 struct Watches {
-    fd: AsyncFd<OwnedFd>,
+    fd: AsyncFd<Arc<OwnedFd>>,
     /// Whom a watch wakes. The kernel has one watch for a file or directory, however often it is
     /// asked for.
     watched: HashMap<i32, HashMap<u64, Arc<Notify>>>,
@@ -132,37 +142,21 @@ struct Watches {
 }
 
 impl Watches {
-    fn subscribe(&mut self, id: u64, targets: &Targets, wakes: Wakes) -> Result<(), Errno> {
-        // A head that moves is a file moved here; so is a new key's directory, seen from above.
-        let moves = WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
-        let directory = moves | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
-        self.add(id, &targets.directory, directory, wakes.directory)?;
-        if let Some(writer) = &targets.writer {
-            // The last process that has the file open for writing closes it when it ends.
-            let closed = WatchFlags::CLOSE_WRITE | WatchFlags::DONT_FOLLOW;
-            match self.add(id, writer, closed, wakes.writer) {
-                // Removed meanwhile: the writer's end can be proven no more.
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => {
-                    self.unsubscribe(id);
-                    return Err(errno);
-                }
-            }
+    async fn subscribe(&mut self, id: u64, targets: Targets, wakes: Wakes) -> Option<()> {
+        let fd = Arc::clone(self.fd.get_ref());
+        // Finding the paths may ask the disk.
+        let (directory, writer) = blocking(move || watch(&fd, &targets)).await?;
+        let directory = directory.map(|watch| (watch, wakes.directory));
+        let writer = writer.map(|watch| (watch, wakes.writer));
+        let complete = directory.is_some();
+        for (watch, wake) in directory.into_iter().chain(writer) {
+            self.watched.entry(watch).or_default().insert(id, wake);
+            self.subscribers.entry(id).or_default().push(watch);
         }
-        Ok(())
-    }
-
-    fn add(
-        &mut self,
-        id: u64,
-        path: &PathBuf,
-        flags: WatchFlags,
-        wake: Arc<Notify>,
-    ) -> Result<(), Errno> {
-        let watch = inotify::add_watch(self.fd.get_ref(), path, flags)?;
-        self.watched.entry(watch).or_default().insert(id, wake);
-        self.subscribers.entry(id).or_default().push(watch);
-        Ok(())
+        if !complete {
+            self.unsubscribe(id);
+        }
+        complete.then_some(())
     }
 
     fn unsubscribe(&mut self, id: u64) {
@@ -200,4 +194,16 @@ impl Watches {
             }
         }
     }
+}
+
+/// Watches the directory and the writer's file; without the latter, its end is found by polling.
+fn watch(fd: &OwnedFd, targets: &Targets) -> (Option<i32>, Option<i32>) {
+    // A head that moves is a file moved here; so is a new key's directory, seen from above.
+    let moves = WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
+    let moves = moves | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
+    // The last process that has the file open for writing closes it when it ends.
+    let closed = WatchFlags::CLOSE_WRITE | WatchFlags::DONT_FOLLOW;
+    let directory = inotify::add_watch(fd, &targets.directory, moves).ok();
+    let writer = targets.writer.as_ref();
+    (directory, writer.and_then(|path| inotify::add_watch(fd, path, closed).ok()))
 }

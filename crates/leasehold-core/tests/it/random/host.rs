@@ -1,0 +1,80 @@
+//! One host's clocks, which run at their own rate and stop in their own ways.
+
+use std::time::Duration;
+
+use leasehold_core::deadline::{Moment, Now};
+
+use super::chance::{self, Chance};
+
+/// How a host stands still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stop {
+    /// The process stands, the clocks run.
+    Freeze,
+    /// The host sleeps: one of the clocks counts it.
+    Suspend,
+    /// The virtual machine stands: no steady clock counts it, only the wall clock jumps.
+    Pause,
+}
+
+/// One host.
+pub(super) struct Host {
+    /// Its clocks' rate, in millionths of true time.
+    rate: u64,
+    start: u64,
+    wall_ms: u64,
+    /// True time that no steady clock has counted.
+    pub(super) hidden: u64,
+    /// True time that only one of them has counted.
+    asleep: u64,
+    pub(super) stopped: Option<(Stop, u64)>,
+}
+
+impl Host {
+    pub(super) fn draw(chance: &mut Chance) -> Host {
+        Host {
+            rate: chance::rate(chance),
+            start: chance.from(0, 1 << 40),
+            wall_ms: chance.from(1 << 40, 1 << 41),
+            hidden: 0,
+            asleep: 0,
+            stopped: None,
+        }
+    }
+
+    pub(super) fn moment(&self, time: u64) -> Moment {
+        let still = self.stopped.map_or(0, |(_, since)| time - since);
+        let (mut hidden, mut asleep) = (self.hidden, self.asleep);
+        match self.stopped {
+            Some((Stop::Pause, _)) => hidden += still,
+            Some((Stop::Suspend, _)) => asleep += still,
+            _ => {}
+        }
+        let local = |t: u64| Duration::from_micros(self.start + t * self.rate / 1_000_000);
+        Moment { boot: local(time - hidden), mono: local(time - hidden - asleep) }
+    }
+
+    pub(super) fn now(&self, time: u64) -> Now {
+        Now { moment: self.moment(time), unix_ms: self.wall_ms + time / 1000 }
+    }
+
+    /// The true time that this span of its own takes.
+    pub(super) fn takes(&self, span: Duration) -> u64 {
+        u64::try_from(span.as_micros() * 1_000_000 / u128::from(self.rate)).unwrap() + 1
+    }
+
+    pub(super) fn go_on(&mut self, time: u64) -> Option<Stop> {
+        let (stop, since) = self.stopped.take()?;
+        match stop {
+            Stop::Pause => self.hidden += time - since,
+            Stop::Suspend => self.asleep += time - since,
+            Stop::Freeze => {}
+        }
+        Some(stop)
+    }
+
+    /// Whether a pause that no steady clock counts is on.
+    pub(super) fn is_paused(&self) -> bool {
+        matches!(self.stopped, Some((Stop::Pause, _)))
+    }
+}

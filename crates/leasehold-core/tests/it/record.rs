@@ -1,0 +1,263 @@
+//! The record's encoding against the vectors of `docs/record-vectors.json`, which other languages can
+//! run too, and against bytes that no one has thought of.
+
+use leasehold_core::backend::MAX_RECORD_BYTES;
+use leasehold_core::mutex::{self, Force};
+use leasehold_core::record::{BadRecord, FencingToken, Holder, HolderId, Kind, MAX_TEXT_BYTES};
+use leasehold_core::record::{Record, WriteId, bounded, salvage_token};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vectors {
+    #[serde(rename = "about")]
+    _about: Vec<String>,
+    good: Vec<Good>,
+    alike: Vec<Alike>,
+    bad: Vec<Bad>,
+    changes: Vec<Change>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Good {
+    name: String,
+    record: String,
+    token: u64,
+    holder: Option<HolderId>,
+    ttl_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Alike {
+    name: String,
+    record: String,
+    #[serde(rename = "as")]
+    same: String,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Newer,
+    Corrupt,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bad {
+    name: String,
+    verdict: Verdict,
+    #[serde(default)]
+    record: String,
+    #[serde(default)]
+    hex: String,
+    #[serde(default)]
+    before: String,
+    #[serde(default)]
+    repeat: String,
+    #[serde(default)]
+    times: usize,
+    #[serde(default)]
+    after: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    name: String,
+    #[serde(rename = "change")]
+    kind: String,
+    before: Option<String>,
+    after: String,
+    by: Option<HolderId>,
+}
+
+impl Bad {
+    fn bytes(&self) -> Vec<u8> {
+        let pairs = self.hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        let mut bytes: Vec<u8> = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+        bytes.extend_from_slice(self.record.as_bytes());
+        bytes.extend_from_slice(self.before.as_bytes());
+        bytes.extend_from_slice(self.repeat.repeat(self.times).as_bytes());
+        bytes.extend_from_slice(self.after.as_bytes());
+        bytes
+    }
+}
+
+fn vectors() -> Vectors {
+    serde_json::from_str(include_str!("../../../../docs/record-vectors.json")).unwrap()
+}
+
+fn verdict(bytes: &[u8]) -> Option<Verdict> {
+    match Record::decode(bytes) {
+        Ok(_) => None,
+        Err(BadRecord::NewerFormat(_)) => Some(Verdict::Newer),
+        Err(BadRecord::Corrupt(_)) => Some(Verdict::Corrupt),
+    }
+}
+
+fn decode(name: &str, text: &str) -> Record {
+    Record::decode(text.as_bytes()).unwrap_or_else(|bad| panic!("{name}: {bad}"))
+}
+
+fn text(record: &Record) -> String {
+    String::from_utf8(record.encode()).unwrap()
+}
+
+/// A good record means what the vector says, and is written back byte for byte. Were it not, a
+/// library in another language and ours would fight over spelling.
+#[test]
+fn good_records_are_written_back_byte_for_byte() {
+    for Good { name, record: wanted, token, holder, ttl_ms } in vectors().good {
+        let record = decode(&name, &wanted);
+        assert_eq!(text(&record), wanted, "{name}");
+        assert_eq!(record.token, FencingToken(token), "{name}");
+        assert_eq!(record.holder().map(|h| h.id), holder, "{name}");
+        assert_eq!(record.holder().map(|h| h.ttl_ms), ttl_ms, "{name}");
+    }
+}
+
+/// What differs in spelling only is the same record.
+#[test]
+fn other_spellings_mean_the_same() {
+    for Alike { name, record, same } in vectors().alike {
+        assert_eq!(decode(&name, &record), decode(&name, &same), "{name}");
+    }
+}
+
+/// Anything may stand in a store. It is refused with the right verdict: "newer" asks for an upgrade,
+/// "corrupt" for a person. The words never repeat what stands there.
+#[test]
+fn bad_records_are_refused_with_the_right_verdict() {
+    for bad in vectors().bad {
+        let bytes = bad.bytes();
+        assert_eq!(verdict(&bytes), Some(bad.verdict), "{}", bad.name);
+        let words = Record::decode(&bytes).unwrap_err().to_string();
+        assert!(words.len() < 200 && !words.contains(char::is_control), "{}: {words}", bad.name);
+        let secrets = ["hello", "Gateway", "ada", "d3f0"];
+        assert!(!secrets.iter().any(|s| words.contains(s)), "{}: {words}", bad.name);
+    }
+}
+
+/// Every change that the protocol makes to a record, byte for byte, unknown fields and all.
+#[test]
+fn changes_are_made_byte_for_byte() {
+    let (write, now, first) = (WriteId(7), 1_700_000_100_000, FencingToken(1_700_000_099_999));
+    let holder: HolderId = "0102030405060708090a0b0c0d0e0f10".parse().unwrap();
+    let us = Holder {
+        id: holder,
+        label: "bob@web-2 pid 12".into(),
+        ttl_ms: 30_000,
+        renewals: 0,
+        acquired_unix_ms: now,
+        takeover_delay_ms: 0,
+        extra: serde_json::Map::new(),
+    };
+    let force = Force { by: "ops@desk".into(), reason: "host is gone".into(), unix_ms: now };
+    for Change { name, kind, before, after, by } in vectors().changes {
+        let before = before.map(|text| decode(&name, &text));
+        let made = match (kind.as_str(), &before) {
+            ("acquire", before) => mutex::acquire(before.as_ref(), first, us.clone(), write, now),
+            ("renew", Some(before)) => mutex::renew(before, write),
+            ("release", before) => mutex::release(before.as_ref(), first, by.unwrap(), write, now),
+            ("force", Some(before)) => mutex::force_release(before, &force, write),
+            _ => panic!("{name}: no such change"),
+        };
+        assert_eq!(text(&made), after, "{name}");
+        assert_eq!(decode(&name, &after), made, "{name}");
+    }
+}
+
+/// Fields of a later version survive every change that this version makes, wherever they stand.
+#[test]
+fn unknown_fields_survive_a_renewal() {
+    let vectors = vectors();
+    let vector = vectors.good.iter().find(|v| v.name.starts_with("fields of a later")).unwrap();
+    let renewed = mutex::renew(&decode(&vector.name, &vector.record), WriteId(1));
+    let wanted = vector.record.replace(r#""renewals":0"#, r#""renewals":1"#);
+    assert_eq!(text(&renewed), wanted);
+}
+
+/// A record cut off anywhere, or with one byte changed into any other, never panics; whatever is
+/// still accepted is within all bounds and can be written and read again.
+#[test]
+fn no_prefix_and_no_changed_byte_does_harm() {
+    let vectors = vectors();
+    let mut all: Vec<Vec<u8>> = vec![];
+    all.extend(vectors.good.into_iter().map(|v| v.record.into_bytes()));
+    all.extend(vectors.bad.iter().map(Bad::bytes));
+    let (mut refused, mut accepted) = (0_u32, 0_u32);
+    for bytes in all.into_iter().filter(|b| b.len() < 600) {
+        for end in 0..bytes.len() {
+            check(&bytes[..end]);
+        }
+        let mut changed = bytes.clone();
+        for at in 0..bytes.len() {
+            // Another digit or letter, no ASCII, and what means something in JSON.
+            let others = [bytes[at] ^ 1, bytes[at] ^ 0x80].into_iter().chain(*b"\"\\{}],-9 ");
+            for other in others {
+                changed[at] = other;
+                let fine = check(&changed);
+                refused += u32::from(!fine);
+                accepted += u32::from(fine);
+            }
+            changed[at] = bytes[at];
+        }
+    }
+    assert!(refused > 1000 && accepted > 1000, "{refused} refused, {accepted} accepted");
+}
+
+/// Reads bytes that may be anything. True if they are a record.
+fn check(bytes: &[u8]) -> bool {
+    let _ = salvage_token(bytes);
+    let Ok(record) = Record::decode(bytes) else { return false };
+    let shown = String::from_utf8_lossy(bytes);
+    assert!(record.token <= FencingToken::MAX, "{shown}");
+    assert!(record.kind != Kind::Mutex || record.holders.len() <= 1, "{shown}");
+    assert_eq!(Record::decode(&record.encode()).as_ref(), Ok(&record), "{shown}");
+    assert!(mutex::renew(&record, WriteId(1)).encode().len() < MAX_RECORD_BYTES);
+    true
+}
+
+/// Whoever repairs a damaged record goes above what is still legible of its token.
+#[test]
+fn a_repair_goes_above_the_legible_token() {
+    let force = Force { by: "ops".into(), reason: "damaged".into(), unix_ms: 5 };
+    let repaired =
+        |bytes: &[u8]| mutex::repair(bytes, FencingToken(1000), &force, WriteId(3)).token;
+    assert_eq!(repaired(br#"{"token":5000,"rest":"lost"}"#), FencingToken(5001));
+    assert_eq!(repaired(br#"{"token":5}"#), FencingToken(1000));
+    for bytes in [&b""[..], b"{", br#"{"token":"x"}"#, br#"{"token":9007199254740991}"#] {
+        assert_eq!(repaired(bytes), FencingToken(1000));
+    }
+    let record = mutex::repair(b"", FencingToken(1), &force, WriteId(3));
+    assert_eq!(Record::decode(&record.encode()), Ok(record));
+}
+
+/// Texts of people are cut to what a record may hold, never inside a character.
+#[test]
+fn long_texts_are_cut_at_a_character() {
+    assert_eq!(bounded("short"), "short");
+    assert_eq!(bounded(&"x".repeat(300)).len(), MAX_TEXT_BYTES);
+    let cut = bounded(&"🔒".repeat(65));
+    assert_eq!(cut.len(), MAX_TEXT_BYTES);
+    assert_eq!(bounded(&format!("a{}", "🔒".repeat(65))).len(), 253);
+    let force = Force { by: "b".repeat(999), reason: "\u{1}".repeat(999), unix_ms: 0 };
+    let record = mutex::repair(b"", FencingToken(1), &force, WriteId(3));
+    assert_eq!(Record::decode(&record.encode()), Ok(record));
+}
+
+/// An id is 32 lower-case hexadecimal digits and nothing else: two spellings of one id would be two
+/// holders to whoever compares texts.
+#[test]
+fn ids_have_one_spelling() {
+    let id = WriteId(0xabc);
+    assert_eq!(id.to_string(), format!("{:0>32}", "abc"));
+    assert_eq!(id.to_string().parse(), Ok(id));
+    let zeros = "0".repeat(31);
+    for bad in ["", "abc", &"A".repeat(32), &format!("+{zeros}"), &format!("{zeros}g")] {
+        assert!(bad.parse::<WriteId>().is_err(), "{bad}");
+    }
+}
