@@ -1,0 +1,316 @@
+//! What can be typed. The doc comments are the help.
+#![expect(clippy::doc_markdown, reason = "the comments are shown on terminals, not as Markdown")]
+#![expect(clippy::struct_field_names, reason = "the fields are named as the options are")]
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::exit::NOT_ACQUIRED;
+use crate::{procs, times};
+
+/// A distributed mutex: run a command while nobody else runs it, on this host or on many.
+///
+/// A lock is a name in a store. Whoever holds it has a lease, which is renewed while the work goes on
+/// and ends by itself when the holder dies.
+#[derive(Parser, Debug)]
+#[command(name = "leasehold", version, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  leasehold run nightly-report -- ./report.sh      run it, one at a time
+  leasehold run -n backup -- ./backup.sh           or do nothing if it runs already (exit 75)
+  leasehold status nightly-report                  who holds it?
+
+Exit codes: the command's own; 128+n if signal n ended it; 64 usage; 65 damaged record;
+69 store unreachable; 75 not acquired; 77 permission denied; 79 lock lost; 126 not executable;
+127 not found.")]
+pub(crate) struct Cli {
+    /// The store of the locks, such as file:///var/lib/locks.
+    ///
+    /// Without it, files in the user's state directory: locks among one user's processes on one
+    /// host.
+    #[arg(long, global = true, value_name = "URL", env = "LEASEHOLD_BACKEND")]
+    pub(crate) backend: Option<String>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Run(Run),
+    Status(Status),
+    List(List),
+    Wait(Wait),
+    Break(Break),
+    Acquire(Acquire),
+    Release(Release),
+    Completions(Completions),
+}
+
+/// Run a command while holding a lock.
+///
+/// Waits for the lock, runs the command, releases. The command gets its arguments, stdin, stdout and
+/// stderr as they are, and its exit code becomes ours. Signals that we get, it gets. With a terminal,
+/// Ctrl-C, Ctrl-Z and reading from the keyboard work as without us.
+///
+/// The lease is renewed while the command runs. If the lock is lost all the same (the store is out
+/// of reach for too long, or somebody used `leasehold break`), the command and everything it started
+/// get SIGTERM, then, after the grace, SIGKILL: it is over before the lease is. That holds even if
+/// this process is killed or stopped: a second small process sees to it. What the command leaves
+/// running in the background when it ends by itself is not stopped and not protected by the lock.
+///
+/// The command finds LEASEHOLD_NAME, LEASEHOLD_TOKEN (the fencing token: it rises with every holder;
+/// have what you write to refuse a lower one), LEASEHOLD_HOLDER, LEASEHOLD_BACKEND and
+/// LEASEHOLD_DEADLINE (Unix milliseconds until which the lease is good unless it is renewed) in its
+/// environment.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  leasehold run deploy -- ./deploy.sh --all
+  leasehold run -w 5m --ttl 10s deploy -- make -j8
+  leasehold run -n -E 0 sync -- rsync -a src/ dst/     from cron: skip quietly if it runs already
+  leasehold run db -- sh -c 'pg_dump app | gzip > app.gz'
+
+Exit codes: the command's own; 128+n if signal n ended it; 75 not acquired (or -E); 79 lock lost
+while running; 64, 65, 69, 77, 126, 127 as in `leasehold --help`.")]
+pub(crate) struct Run {
+    /// The lock's name.
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) wanted: Wanted,
+
+    /// How long the command has to end after SIGTERM when the lock is lost. At most two fifths of
+    /// the ttl [default: 5s, or a sixth of a ttl below 30s]
+    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    pub(crate) grace: Option<Duration>,
+
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// How a lock is asked for.
+#[derive(Args, Debug)]
+pub(crate) struct Wanted {
+    /// How long the lease lasts when it is not renewed, and so how long others wait at most after we
+    /// died.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = times::parse)]
+    pub(crate) ttl: Duration,
+
+    /// Do not wait if another holds the lock.
+    #[arg(short = 'n', long)]
+    pub(crate) no_wait: bool,
+
+    /// How long to wait for the lock at most; 0 is -n [default: for ever]
+    #[arg(short, long, value_name = "TIME", value_parser = times::parse)]
+    #[arg(conflicts_with = "no_wait")]
+    pub(crate) wait: Option<Duration>,
+
+    /// The exit code when the lock is not to be had in time. With 0, that is not worth a word.
+    #[arg(short = 'E', long, value_name = "CODE", default_value_t = NOT_ACQUIRED)]
+    pub(crate) conflict_exit_code: u8,
+
+    /// Who we are, for people who ask who holds the lock [default: user@host:pid]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) label: Option<String>,
+}
+
+/// Show who holds a lock.
+///
+/// Exits 0 whether it is held or free; the answer is in the text.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  leasehold status deploy
+  leasehold status deploy --json | jq -r .state      free, held, expired or unreadable")]
+pub(crate) struct Status {
+    /// The lock's name.
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// List the locks whose names start with a prefix.
+///
+/// A name stays when its lock is released: it keeps the token.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  leasehold list
+  leasehold list prod/ --json")]
+pub(crate) struct List {
+    /// What the names start with.
+    #[arg(default_value = "", hide_default_value = true)]
+    pub(crate) prefix: String,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Wait until a lock is free, without taking it.
+///
+/// Exits 0 when it is free, 75 when it was not within the time. Whether it is still free then,
+/// nobody can know: to do something while it is, use `run`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  leasehold wait deploy && echo 'the deployment is over'
+  leasehold wait -w 10m deploy || exit")]
+pub(crate) struct Wait {
+    /// The lock's name.
+    pub(crate) name: String,
+
+    /// How long to wait at most [default: for ever]
+    #[arg(short, long, value_name = "TIME", value_parser = times::parse)]
+    pub(crate) wait: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Take a lock away from its holder, or repair a record that cannot be read.
+///
+/// The holder is told and stops its command (exit 79), but only when it looks next: until then it
+/// goes on. Be sure that it is dead or harmless. The reason stays in the record, with who you are.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  leasehold break deploy --reason 'web-1 lost its disk'")]
+pub(crate) struct Break {
+    /// The lock's name.
+    pub(crate) name: String,
+
+    /// Why, for the holder and for whoever asks later.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Take a lock for a shell script.
+///
+/// Prints shell code. It sets LEASEHOLD_NAME, LEASEHOLD_TOKEN, LEASEHOLD_HOLDER, LEASEHOLD_BACKEND,
+/// LEASEHOLD_DEADLINE and LEASEHOLD_SESSION, and tells a background process to keep the lock renewed
+/// until `leasehold release`, or until the shell has ended. If the lock is not to be had, it sets
+/// nothing and its status is that of `run`.
+///
+/// If the lock is lost, the shell gets SIGTERM: a script ends, an interactive shell shows the message
+/// and goes on. The shell's commands are not killed, and if the background process is killed nobody
+/// tells the shell: `leasehold run` is the safer way.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  eval \"$(leasehold acquire deploy)\" || exit
+  ./deploy.sh
+  leasehold release
+
+  leasehold acquire deploy --pid $$ --json >lock.json || exit")]
+pub(crate) struct Acquire {
+    /// The lock's name.
+    pub(crate) name: String,
+
+    #[command(flatten)]
+    pub(crate) wanted: Wanted,
+
+    /// Release when this process has ended [default: the shell that evaluates the output; with
+    /// --json, whoever started us]
+    #[arg(long, value_name = "PID", value_parser = procs::parse_pid)]
+    pub(crate) pid: Option<i32>,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Release a lock that `leasehold acquire` took.
+///
+/// Exits 0 when it is released, 79 if it had been lost before, 64 if there is no such lock.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  leasehold release              the one taken last in this shell
+  leasehold release deploy       by name, if the shell holds several")]
+pub(crate) struct Release {
+    /// The lock's name [default: the one that LEASEHOLD_SESSION tells]
+    pub(crate) name: Option<String>,
+
+    /// The process for which it was taken [default: any of those above us]
+    #[arg(long, value_name = "PID", value_parser = procs::parse_pid, requires = "name")]
+    pub(crate) pid: Option<i32>,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Print a completion script for a shell.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  leasehold completions bash >~/.local/share/bash-completion/completions/leasehold")]
+pub(crate) struct Completions {
+    /// The shell.
+    pub(crate) shell: Shell,
+}
+
+/// How results are printed.
+#[derive(Args, Debug, Clone, Copy)]
+pub(crate) struct Output {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_goes_through_verbatim() {
+        let words = ["leasehold", "run", "deploy", "-n", "--", "./x", "--ttl", "5s", "--", "-E"];
+        let Command::Run(run) = Cli::parse_from(words).command else { panic!("not run") };
+        assert_eq!(run.command, ["./x", "--ttl", "5s", "--", "-E"]);
+        assert!(run.wanted.no_wait);
+        assert_eq!(run.wanted.ttl, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn the_backend_stands_before_or_after_the_command() {
+        let before = ["leasehold", "--backend", "memory://", "status", "x"];
+        let after = ["leasehold", "status", "x", "--backend", "memory://"];
+        for words in [before, after] {
+            assert_eq!(Cli::parse_from(words).backend.as_deref(), Some("memory://"));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let wrong: &[&[&str]] = &[
+            &["run", "x"],
+            &["run", "x", "cmd"],
+            &["run", "-n", "-w", "5", "x", "--", "cmd"],
+            &["run", "-E", "256", "x", "--", "cmd"],
+            &["run", "-E", "-1", "x", "--", "cmd"],
+            &["run", "--ttl", "soon", "x", "--", "cmd"],
+            &["break", "x"],
+            &["release", "--pid", "1"],
+            &["acquire", "x", "--pid", "0"],
+            &["no-such-command"],
+        ];
+        for words in wrong {
+            let words = ["leasehold"].iter().chain(*words);
+            assert!(Cli::try_parse_from(words.clone()).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The program: what was typed, what was meant, one file per command.
+
+mod acquire;
+mod cli;
+mod exit;
+mod force;
+mod keeper;
+mod kept;
+mod place;
+mod procs;
+mod run;
+mod script;
+mod section;
+mod session;
+mod sessions;
+mod shim;
+mod show;
+mod signals;
+mod status;
+mod times;
+mod wait;
+mod waiting;
+
+use std::future::Future;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    // Our own helpers are not for people: they have no help and their words are not looked at.
+    let exit = match words.next().as_deref().and_then(|word| word.to_str()) {
+        Some(keeper::COMMAND) => keeper::main(words),
+        Some(shim::COMMAND) => shim::main(words),
+        Some(script::BIND) => script::bind(words),
+        Some(session::COMMAND) => finish(block_on(async { Ok(session::main(words).await) })),
+        _ => typed(),
+    };
+    exit.into()
+}
+
+/// What a person or a script typed.
+fn typed() -> Exit {
+    match Cli::try_parse() {
+        Ok(cli) => finish(block_on(perform(cli))),
+        Err(error) => {
+            // Help is asked for, and goes to stdout; anything else is a mistake.
+            let _ = error.print();
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+                return Exit::Done;
+            }
+            if std::env::args_os().any(|word| word == "acquire") && !std::io::stdout().is_terminal()
+            {
+                // Evaluating nothing would be taken for having the lock.
+                show::print(&script::refusal(Exit::Usage));
+            }
+            Exit::Usage
+        }
+    }
+}
+
+/// One thread for everything: the child's life is bound to the thread that starts it.
+fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => Err(Failure::new(Exit::NotExecutable, format!("cannot start: {error}"))),
+    }
+}
+
+fn finish(result: Result<Exit, Failure>) -> Exit {
+    result.unwrap_or_else(|failure| {
+        // `-E 0` says that this is nothing to speak of.
+        if failure.exit != Exit::NotAcquired(0) {
+            show::say(&failure.message);
+        }
+        failure.exit
+    })
+}
+
+async fn perform(cli: Cli) -> Result<Exit, Failure> {
+    let backend = cli.backend.as_deref();
+    match cli.command {
+        Command::Run(options) => run::run(options, backend).await,
+        Command::Status(options) => status::status(options, backend).await,
+        Command::List(options) => status::list(options, backend).await,
+        Command::Wait(options) => wait::wait(options, backend).await,
+        Command::Break(options) => force::force(options, backend).await,
+        Command::Acquire(options) => script::acquire(options, std::env::args_os().skip(1)).await,
+        Command::Release(options) => script::release(&options, backend),
+        Command::Completions(options) => Ok(completions(options.shell)),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Exit {
+    let mut script = vec![];
+    clap_complete::generate(shell, &mut Cli::command(), "leasehold", &mut script);
+    show::print(&String::from_utf8_lossy(&script));
+    Exit::Done
+}

@@ -1,0 +1,185 @@
+//! What the kernel says about processes, through /proc.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::process::{Pid, Signal};
+
+/// One process, at the moment of a look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: Pid,
+    /// The name, at most 15 bytes, that the process gave itself or was started under.
+    pub(crate) name: Vec<u8>,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    pub(crate) session: i32,
+    /// When it started, in clock ticks: together with the pid it names one process for ever.
+    pub(crate) start: u64,
+    /// A zombie: nothing of it runs any more.
+    pub(crate) ended: bool,
+    /// A thread of the kernel.
+    pub(crate) is_kernels: bool,
+}
+
+/// The kernel's `PF_KTHREAD`.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// Every process that can be seen.
+pub(crate) fn all() -> io::Result<Vec<Process>> {
+    let mut found = vec![];
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(number).and_then(Pid::from_raw) {
+            // Who ended since the directory was read is not in the result.
+            found.extend(look(pid));
+        }
+    }
+    Ok(found)
+}
+
+/// One process, if it exists.
+pub(crate) fn look(pid: Pid) -> Option<Process> {
+    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+    parse_stat(pid, &stat)
+}
+
+fn number(text: &str) -> Option<i32> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// `pid (name) state ppid pgrp session …`. The name may contain anything, parentheses too, so the
+/// last one counts.
+fn parse_stat(pid: Pid, stat: &[u8]) -> Option<Process> {
+    let open = stat.iter().position(|&b| b == b'(')?;
+    let close = stat.iter().rposition(|&b| b == b')')?;
+    let name = stat.get(open + 1..close)?.to_vec();
+    let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let field = |n: usize| fields.get(n - 3).copied();
+    let flags: u64 = field(9)?.parse().ok()?;
+    let threads: i64 = field(20)?.parse().ok()?;
+    // A process whose first thread has ended while others run is shown as a zombie too.
+    let ended = matches!(field(3)?, "Z" | "X" | "x") && threads <= 1;
+    Some(Process {
+        pid,
+        name,
+        parent: field(4)?.parse().ok()?,
+        group: field(5)?.parse().ok()?,
+        session: field(6)?.parse().ok()?,
+        start: field(22)?.parse().ok()?,
+        ended,
+        is_kernels: flags & KERNEL_THREAD != 0,
+    })
+}
+
+/// Whether a process was started with this entry (`NAME=value`) in its environment. False where that
+/// cannot be read: another user's process. `None` where there is nothing: it was given nothing, or
+/// is in the middle of an `exec` and has nothing for a moment.
+pub(crate) fn was_given(pid: Pid, entry: &str) -> Option<bool> {
+    match fs::read(format!("/proc/{}/environ", pid.as_raw_pid())) {
+        Ok(environ) if environ.is_empty() => None,
+        Ok(environ) => Some(environ.split(|&b| b == 0).any(|given| given == entry.as_bytes())),
+        Err(_) => Some(false),
+    }
+}
+
+/// The signals that this process was told to ignore by whoever started it (`nohup`, a shell's
+/// background job), as a bit mask.
+pub(crate) fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// Whether a bit mask of signals contains this one.
+pub(crate) fn contains(mask: u64, signal: i32) -> bool {
+    u32::try_from(signal - 1).is_ok_and(|bit| bit < 64 && mask >> bit & 1 == 1)
+}
+
+/// A signal by its number, for those that have a name.
+pub(crate) fn signal(number: i32) -> Option<Signal> {
+    Signal::from_named_raw(number)
+}
+
+/// A process that is to be watched, by what was typed.
+pub(crate) fn parse_pid(text: &str) -> Result<i32, String> {
+    let fail = || format!("{text:?} is not a process id");
+    number(text).filter(|pid| *pid > 0).ok_or_else(fail)
+}
+
+/// The processes above us: our parent first.
+pub(crate) fn ancestors() -> Vec<i32> {
+    let mut line = vec![];
+    let mut pid = rustix::process::getppid();
+    while let Some(parent) = pid {
+        line.push(parent.as_raw_pid());
+        pid = look(parent).and_then(|p| Pid::from_raw(p.parent));
+    }
+    line
+}
+
+/// Where our own program is, by name; `None` if it was replaced or removed while we run.
+pub(crate) fn own_path() -> Option<std::path::PathBuf> {
+    let path = std::env::current_exe().ok()?;
+    (!path.as_os_str().as_bytes().ends_with(b" (deleted)")).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pid(n: i32) -> Pid {
+        Pid::from_raw(n).expect("not zero")
+    }
+
+    const TAIL: &str = "0 -1 4194304 1 2 3 4 5 6 7 8 20 0";
+
+    #[test]
+    fn a_name_made_to_confuse_is_read_right() {
+        // A program may call itself `a) Z 1 (b`.
+        let stat = format!("42 (a) Z 1 (b) S 7 8 9 {TAIL} 1 0 555 0 0");
+        let process = parse_stat(pid(42), stat.as_bytes()).expect("well formed");
+        assert_eq!(process.name, b"a) Z 1 (b");
+        assert_eq!((process.parent, process.group, process.session), (7, 8, 9));
+        assert_eq!(process.start, 555);
+        assert!(!process.ended);
+    }
+
+    #[test]
+    fn a_zombie_has_ended_unless_its_other_threads_run() {
+        let of = |threads: u32| {
+            let stat = format!("42 (x) Z 7 8 9 {TAIL} {threads} 0 555 0 0");
+            parse_stat(pid(42), stat.as_bytes()).expect("well formed").ended
+        };
+        assert!(of(1));
+        assert!(!of(3));
+    }
+
+    #[test]
+    fn we_find_ourselves() {
+        let me = rustix::process::getpid();
+        let all = all().expect("/proc is there");
+        let us = all.iter().find(|p| p.pid == me).expect("we run");
+        assert_eq!(Some(us.parent), rustix::process::getppid().map(Pid::as_raw_pid));
+        assert_eq!(Some(us.start), look(me).map(|p| p.start));
+        assert!(ancestors().contains(&us.parent));
+    }
+
+    #[test]
+    fn nonsense_is_not_a_process() {
+        for stat in ["", "42 (x", "42 (x) S", "42 (x) S a b c", "42 (x) \u{fffd}"] {
+            assert_eq!(parse_stat(pid(42), stat.as_bytes()), None, "{stat}");
+        }
+        assert!(parse_pid("0").is_err() && parse_pid("-1").is_err() && parse_pid("1x").is_err());
+        assert!(parse_pid("").is_err() && parse_pid("99999999999").is_err());
+        assert_eq!(parse_pid("17"), Ok(17));
+    }
+
+    #[test]
+    fn masks_are_counted_from_one() {
+        assert!(contains(0b1, 1) && contains(0b10, 2) && !contains(0b10, 1));
+        assert!(!contains(u64::MAX, 0) && !contains(u64::MAX, 65) && contains(u64::MAX, 64));
+    }
+}

@@ -1,0 +1,251 @@
+//! `leasehold acquire` and `leasehold release`: a lock for a shell script. The lock itself is kept
+//! by a [session](crate::session) in the background.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use leasehold::env::{Env, Host};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::cli::{Acquire, Release};
+use crate::exit::{Exit, Failure};
+use crate::sessions::{self, Session};
+use crate::show::{print, say};
+use crate::signals::Signals;
+use crate::{procs, session};
+
+/// The hidden subcommand by which the shell tells its own pid, which only it knows.
+pub(crate) const BIND: &str = "__bind";
+
+/// How long a session may take to give up a lock that it was waiting for.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the shell does when it got no lock: `eval` then has this status, and nothing is set.
+pub(crate) fn refusal(exit: Exit) -> String {
+    format!("(exit {})\n", exit.code())
+}
+
+/// `leasehold acquire NAME`. `words` are what was typed, for the session to read again.
+pub(crate) async fn acquire(
+    options: Acquire,
+    words: impl Iterator<Item = OsString>,
+) -> Result<Exit, Failure> {
+    let result = ask_session(&options, words).await;
+    let (exit, message) = match result {
+        Ok(Ok(lock)) => {
+            print(&match options.output.json {
+                true => format!("{lock:#}\n"),
+                false => shell_code(&lock, options.pid.is_none()),
+            });
+            return Ok(Exit::Done);
+        }
+        Ok(Err(exit)) => (exit, None),
+        Err(failure) => (failure.exit, Some(failure.message)),
+    };
+    print(&match options.output.json {
+        true => format!("{:#}\n", json!({ "code": exit.code(), "message": message })),
+        false => refusal(exit),
+    });
+    match message {
+        Some(message) => Err(Failure::new(exit, message)),
+        None => Ok(exit),
+    }
+}
+
+/// Starts a session and waits for its one line. A signal ends the wait.
+async fn ask_session(
+    options: &Acquire,
+    words: impl Iterator<Item = OsString>,
+) -> Result<Result<Value, Exit>, Failure> {
+    let system = |e: std::io::Error| Failure::new(Exit::NotExecutable, e.to_string());
+    let mut signals = Signals::listen(true).map_err(system)?;
+    let parent = getppid().map_or(0, Pid::as_raw_pid);
+    let watched = match options.pid {
+        Some(pid) => pid,
+        None if options.output.json => parent,
+        None => {
+            // Nobody would evaluate what we print. Not where a program started us, because it is
+            // the end of a thread that the kernel tells.
+            let _ = set_parent_process_death_signal(Some(Signal::TERM));
+            0
+        }
+    };
+    let mut child = start(watched, words).map_err(system)?;
+    let cancel = child.stdin.take();
+    let Some(stdout) = child.stdout.take() else {
+        return Err(Failure::new(Exit::NotExecutable, "no pipe"));
+    };
+    let mut answer = String::new();
+    let mut stdout = BufReader::new(stdout);
+    tokio::select! {
+        biased;
+        signal = signals.ending() => {
+            drop(cancel);
+            finish(&mut child).await;
+            return Ok(Err(signal.exit()));
+        }
+        _ = stdout.read_line(&mut answer) => {}
+    }
+    let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
+    if answer["holder"].is_string() {
+        return Ok(Ok(answer));
+    }
+    finish(&mut child).await;
+    let code = answer["code"].as_u64().and_then(|code| u8::try_from(code).ok());
+    let exit = code.map_or(Exit::Unreachable, Exit::Child);
+    let conflict = options.wanted.conflict_exit_code;
+    let exit = if exit == Exit::Child(conflict) { Exit::NotAcquired(conflict) } else { exit };
+    let message = answer["message"].as_str().unwrap_or("the session ended without a word");
+    Err(Failure::new(exit, message))
+}
+
+/// The session would outlive whoever waits for the end of a pipe that it inherited, so the
+/// descriptors that scripts use (3 to 9) are closed on the way, by a shell: safe code cannot.
+fn start(watched: i32, words: impl Iterator<Item = OsString>) -> std::io::Result<Child> {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-"]);
+    command.arg(format!("/proc/{}/exe", std::process::id()));
+    command.arg(session::COMMAND).arg(watched.to_string()).args(words);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+}
+
+async fn finish(session: &mut Child) {
+    tokio::select! {
+        _ = session.wait() => {}
+        () = Host.sleep(CANCEL_PATIENCE) => {}
+    }
+}
+
+/// What the shell evaluates. Its last command tells the session which shell that is.
+fn shell_code(lock: &Value, is_unbound: bool) -> String {
+    let mut code = String::new();
+    for (variable, field) in [
+        ("LEASEHOLD_NAME", "name"),
+        ("LEASEHOLD_TOKEN", "token"),
+        ("LEASEHOLD_HOLDER", "holder"),
+        ("LEASEHOLD_BACKEND", "backend"),
+        ("LEASEHOLD_DEADLINE", "deadline"),
+        ("LEASEHOLD_SESSION", "session"),
+    ] {
+        let value = match &lock[field] {
+            Value::String(text) => quoted(text),
+            other => other.to_string(),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(code, "export {variable}={value}");
+    }
+    if is_unbound {
+        let program = procs::own_path().unwrap_or_else(|| PathBuf::from("leasehold"));
+        let program = quoted(&session::shown(&program));
+        let socket = quoted(lock["session"].as_str().unwrap_or_default());
+        let _ = writeln!(code, "{program} {BIND} {socket} $$");
+    }
+    code
+}
+
+/// One word for any POSIX shell, whatever is in it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// `leasehold __bind SOCKET PID`, as the shell calls it.
+pub(crate) fn bind(mut words: impl Iterator<Item = OsString>) -> Exit {
+    let socket = words.next().map(PathBuf::from);
+    let pid = words.next().and_then(|pid| procs::parse_pid(pid.to_str()?).ok());
+    let (Some(socket), Some(pid)) = (socket, pid) else {
+        say("this subcommand is for leasehold itself");
+        return Exit::Usage;
+    };
+    heard(&sessions::bind(&socket, pid), "the lock is lost: its session does not answer").0
+}
+
+/// `leasehold release [NAME]`.
+pub(crate) fn release(options: &Release, backend: Option<&str>) -> Result<Exit, Failure> {
+    let socket = find(options, backend)?;
+    let silent = "the session that kept the lock has gone, and with it the lock";
+    let answer = sessions::release(&socket);
+    if answer.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Err(Failure::usage("the lock that was acquired in this shell is released already"));
+    }
+    let (exit, message) = heard(&answer, silent);
+    if options.output.json {
+        print(&format!("{:#}\n", json!({ "code": exit.code(), "message": message })));
+    }
+    Ok(exit)
+}
+
+/// What a session answered, said on stderr unless all is well.
+fn heard(answer: &std::io::Result<Value>, silent: &str) -> (Exit, Option<String>) {
+    let (code, message) = match answer {
+        Ok(answer) => (answer["code"].as_u64(), answer["message"].as_str()),
+        Err(_) => (None, Some(silent)),
+    };
+    if let Some(message) = message {
+        say(message);
+    }
+    let code = code.and_then(|code| u8::try_from(code).ok());
+    let exit = match code {
+        Some(0) => Exit::Done,
+        Some(code) => Exit::Child(code),
+        None => Exit::Lost,
+    };
+    (exit, message.map(str::to_owned))
+}
+
+/// Which session is meant.
+fn find(options: &Release, backend: Option<&str>) -> Result<PathBuf, Failure> {
+    let latest = std::env::var_os("LEASEHOLD_SESSION").filter(|path| !path.is_empty());
+    let latest = latest.map(PathBuf::from);
+    let Some(name) = &options.name else {
+        return latest.ok_or_else(|| {
+            Failure::usage("no lock was acquired in this shell: LEASEHOLD_SESSION is not set")
+        });
+    };
+    let latest = latest.as_deref().and_then(sessions::who);
+    if let Some(session) = latest.filter(|s| s.name == *name && options.pid.is_none()) {
+        return Ok(session.socket);
+    }
+    let above = procs::ancestors();
+    let mut found = sessions::all().map_err(Failure::usage)?;
+    found.retain(|session| {
+        let is_ours = |pid| options.pid.map_or_else(|| above.contains(&pid), |asked| asked == pid);
+        session.name == *name && session.pid.is_some_and(is_ours)
+    });
+    pick(found, backend).ok_or_else(|| {
+        Failure::usage(format!("this shell holds no lock {name:?} that `leasehold acquire` took"))
+    })
+}
+
+/// One name may be held in two stores.
+fn pick(mut found: Vec<Session>, backend: Option<&str>) -> Option<PathBuf> {
+    let same = |session: &Session| backend == Some(&*session.backend);
+    let at = found.iter().position(same).or((!found.is_empty()).then_some(0))?;
+    Some(found.swap_remove(at).socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_shell_evaluates_is_only_what_is_meant() {
+        assert_eq!(quoted("plain"), "'plain'");
+        assert_eq!(quoted("$(rm -rf /)`x`\\\"\n"), "'$(rm -rf /)`x`\\\"\n'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        let lock = json!({
+            "name": "a'b", "token": 7, "holder": "h", "backend": "file:///x", "deadline": 9,
+            "session": "/run/s",
+        });
+        let code = shell_code(&lock, false);
+        assert!(code.starts_with("export LEASEHOLD_NAME='a'\\''b'\n"), "{code}");
+        assert!(code.contains("export LEASEHOLD_TOKEN=7\n"), "{code}");
+        assert!(!code.contains(BIND), "{code}");
+        assert!(shell_code(&lock, true).ends_with("__bind '/run/s' $$\n"));
+    }
+}

@@ -1,0 +1,110 @@
+//! What reaches a terminal: every text from outside goes through [`clean`].
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use leasehold::core::backend::is_invisible;
+
+/// A text in which nothing can move a cursor, ring, recolour, rename a window, hide or reverse its
+/// neighbours: such characters are written as `\u{1b}`. Labels and reasons are claims of strangers.
+pub(crate) fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_invisible(c) || is_more_invisible(c) {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{}", c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// What names may contain and terminals should not: soft hyphens, the Arabic letter mark,
+/// interlinear annotations, variation selectors and the invisible tag alphabet.
+fn is_more_invisible(c: char) -> bool {
+    matches!(c, '\u{AD}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+        | '\u{180B}'..='\u{180E}' | '\u{206A}'..='\u{206F}' | '\u{3164}' | '\u{FFA0}'
+        | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// A line of ours on stderr. It may contain texts from outside; they come out clean.
+pub(crate) fn say(text: &str) {
+    // Whoever closed stderr does not want to hear us, and that is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "leasehold: {}", clean(text));
+}
+
+/// A moment for people, in their own time zone.
+pub(crate) fn date(unix_ms: u64) -> String {
+    let moment = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    match moment {
+        Some(moment) => {
+            let local = moment.to_zoned(TimeZone::system());
+            local.strftime("%Y-%m-%d %H:%M:%S %z").to_string()
+        }
+        None => "?".into(),
+    }
+}
+
+/// A moment for programs: RFC 3339, in UTC.
+pub(crate) fn rfc3339(unix_ms: u64) -> Option<String> {
+    let moment = Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()?;
+    Some(moment.to_string())
+}
+
+/// Writes results to stdout. A reader that left early (`| head`) is no failure.
+pub(crate) fn print(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Whether a person watches stderr.
+pub(crate) fn is_watched() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_label_cannot_speak_to_the_terminal() {
+        // Window title by OSC, colours and cursor by CSI (7 and 8 bit), bell, backspace, a reversed
+        // file name, an invisible tag.
+        let hostile = [
+            "\x1b]0;owned\x07",
+            "\x1b]52;c;cm0gLXJm\x1b\\",
+            "\x1b[2J\x1b[31mred",
+            "\u{9b}31mred\u{9d}0;t\u{9c}",
+            "a\x08\x08b\rc\nd\te\x7f",
+            "gpj.\u{202e}exe",
+            "\u{2066}x\u{2069}\u{200b}\u{feff}\u{61c}",
+            "tag\u{e0041}\u{e0062}",
+            "soft\u{ad}hyphen",
+        ];
+        for text in hostile {
+            let shown = clean(text);
+            let bad = shown.chars().find(|&c| c.is_control() || is_invisible(c));
+            assert_eq!(bad, None, "{shown}");
+            assert!(shown.contains("\\u{"), "{shown}");
+        }
+        assert_eq!(clean("\x1b[31m"), "\\u{1b}[31m");
+    }
+
+    #[test]
+    fn an_honest_label_stays_as_it_is() {
+        for text in ["alice@web-1:4711", "Zoë: Größe ≥ 3", "東京 🚀", "back\\slash 'quote' \"x\""]
+        {
+            assert_eq!(clean(text), text);
+        }
+    }
+
+    #[test]
+    fn dates_out_of_range_are_not_guessed() {
+        assert_eq!(date(u64::MAX), "?");
+        assert_eq!(rfc3339(u64::MAX), None);
+        assert_eq!(rfc3339(0).as_deref(), Some("1970-01-01T00:00:00Z"));
+    }
+}

@@ -1,0 +1,118 @@
+//! Times as they are typed and as they are shown: `0.5`, `300ms`, `10s`, `5m`, `1h`.
+
+use std::time::Duration;
+
+/// The longest time that can be typed: a hundred years is for ever, and nothing overflows.
+const MOST: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// Reads a time: a decimal number and a unit (`ms`, `s`, `m`, `h`, `d`), seconds where there is
+/// none.
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    if text.starts_with('-') {
+        return Err("a time cannot be negative".into());
+    }
+    let unit_nanos: u128 = match unit {
+        "ms" => 1_000_000,
+        "" | "s" => 1_000_000_000,
+        "m" => 60 * 1_000_000_000,
+        "h" => 3_600 * 1_000_000_000,
+        "d" => 86_400 * 1_000_000_000,
+        _ => return Err(not_a_time(text)),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return Err(not_a_time(text));
+    }
+    let too_long = || format!("{text:?} is too long a time: at most 100 years");
+    let whole: u128 = match whole {
+        "" => 0,
+        // Only digits are left, so that too many of them is all that can be wrong.
+        digits => digits.parse().map_err(|_| too_long())?,
+    };
+    let mut nanos = whole.checked_mul(unit_nanos).ok_or_else(too_long)?;
+    // Below a nanosecond nothing counts, and 18 digits of the longest unit stay far from overflow.
+    let mut scale = 1;
+    for digit in fraction.bytes().take(18) {
+        scale *= 10;
+        nanos += u128::from(digit - b'0') * unit_nanos / scale;
+    }
+    let nanos = u64::try_from(nanos).map_err(|_| too_long())?;
+    Some(Duration::from_nanos(nanos)).filter(|time| *time <= MOST).ok_or_else(too_long)
+}
+
+fn not_a_time(text: &str) -> String {
+    format!("{text:?} is not a time: write 0.5, 300ms, 10s, 5m or 1h")
+}
+
+/// A duration for people: `0.3s`, `12s`, `3m 20s`, `5h 2m`, `3d 4h`.
+pub(crate) fn show(span: Duration) -> String {
+    let (secs, tenths) = (span.as_secs(), span.subsec_millis() / 100);
+    match secs {
+        0..=9 if tenths > 0 => format!("{secs}.{tenths}s"),
+        0..=59 => format!("{secs}s"),
+        60..=3_599 => format!("{}m {}s", secs / 60, secs % 60),
+        3_600..=86_399 => format!("{}h {}m", secs / 3_600, secs % 3_600 / 60),
+        _ => format!("{}d {}h", secs / 86_400, secs % 86_400 / 3_600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let cases = [
+            ("0", 0),
+            ("0.5", 500),
+            (".5", 500),
+            ("2.", 2_000),
+            ("10", 10_000),
+            ("10s", 10_000),
+            ("1.25s", 1_250),
+            ("300ms", 300),
+            ("0.5ms", 0),
+            ("5m", 300_000),
+            ("0.5m", 30_000),
+            ("1h", 3_600_000),
+            ("2d", 172_800_000),
+            ("007", 7_000),
+        ];
+        for (text, ms) in cases {
+            assert_eq!(parse(text).map(|t| t.as_millis()), Ok(ms), "{text}");
+        }
+        assert_eq!(parse("0.5ms"), Ok(Duration::from_micros(500)));
+        assert_eq!(parse("0.0000000001"), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_is_not_a_time_is_refused_with_its_reason() {
+        for text in ["", "s", ".", "1.2.3", "1e3", "NaN", "inf", "+5", "5 s", "5sec", "10S", "٣s"]
+        {
+            assert!(parse(text).is_err_and(|e| e.contains("is not a time")), "{text}");
+        }
+        for text in ["-1", "-0.5s", "-"] {
+            assert!(parse(text).is_err_and(|e| e.contains("negative")), "{text}");
+        }
+        for text in ["36501d", "99999999999999999999h", &"9".repeat(60)] {
+            assert!(parse(text).is_err_and(|e| e.contains("too long")), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_shown_short() {
+        let cases = [
+            (0, "0s"),
+            (300, "0.3s"),
+            (12_900, "12s"),
+            (200_000, "3m 20s"),
+            (18_120_000, "5h 2m"),
+            (273_600_000, "3d 4h"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(show(Duration::from_millis(ms)), text);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The program, tested from outside: what is typed, what is printed, how it ends.
+
+mod codes;
+mod crashes;
+mod loss;
+mod output;
+mod script;
+mod signals;
+mod terminal;
+mod world;

@@ -1,0 +1,74 @@
+//! What is printed, for people and for programs.
+
+use crate::world::{Running, World};
+
+#[test]
+fn status_tells_a_lock_that_is_held_from_one_that_is_free() {
+    let world = World::new();
+    assert!(world.run(&["status", "x"]).expect(0).out.contains("free"));
+    let label = "me \x1b]52;c;ZXZpbA==\x07\u{202e}";
+    let words =
+        ["run", "x", "--label", label, "--", "sh", "-c", "echo $LEASEHOLD_TOKEN; exec sleep 1000"];
+    let mut holder = Running::of(world.leasehold(&words));
+    let token = holder.line();
+    let seen = world.run(&["status", "x"]).expect(0);
+    assert!(seen.out.contains("held by    me \\u{1b}]52;c;ZXZpbA==\\u{7}\\u{202e}\n"), "{seen:?}");
+    assert!(seen.out.contains(&format!("token      {token}\n")), "{seen:?}");
+    let seen = world.run(&["status", "x", "--json"]).expect(0);
+    assert!(seen.out.contains("\"state\": \"held\""), "{seen:?}");
+    assert!(
+        seen.out.contains("\"label\": \"me \\u001b]52;c;ZXZpbA==\\u0007\u{202e}\""),
+        "{seen:?}"
+    );
+    let seen = world.run(&["run", "-n", "x", "--", "true"]).expect(75);
+    assert!(!seen.err.contains('\x1b') && !seen.err.contains('\u{202e}'), "{seen:?}");
+    holder.kill();
+}
+
+#[test]
+fn list_shows_all_with_a_prefix() {
+    let world = World::new();
+    for name in ["prod/a", "prod/b", "test/a"] {
+        world.run(&["run", name, "--", "true"]).expect(0);
+    }
+    let seen = world.run(&["list", "prod/"]).expect(0);
+    let names: Vec<_> = seen.out.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["NAME", "prod/a", "prod/b"]);
+    let seen = world.run(&["list", "--json"]).expect(0);
+    assert_eq!(seen.out.matches("\"state\": \"free\"").count(), 3, "{seen:?}");
+    assert_eq!(world.run(&["list", "nothing", "--json"]).expect(0).out, "[]\n");
+}
+
+#[test]
+fn break_says_what_it_did() {
+    let world = World::new();
+    let seen = world.run(&["break", "x", "--reason", "why not"]).expect(0);
+    assert_eq!(seen.out, "nobody held \"x\"\n");
+    let seen = world.run(&["break", "x", "--reason", "why not", "--json"]).expect(0);
+    assert!(seen.out.contains("was-free"), "{seen:?}");
+}
+
+#[test]
+fn waiting_is_one_line_where_nobody_watches() {
+    let world = World::new();
+    let mut holder =
+        world.start(&["run", "x", "--label", "me", "--", "sh", "-c", "echo in; exec sleep 1000"]);
+    holder.await_line("in");
+    let seen = world.run(&["wait", "x", "-w", "1200ms"]).expect(75);
+    assert_eq!(seen.err.matches("waiting for").count(), 1, "{seen:?}");
+    assert!(!seen.err.contains('\r') && seen.out.is_empty(), "{seen:?}");
+    holder.kill();
+    world.run(&["wait", "x", "-w", "30s", "--json"]).expect(0);
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let world = World::new();
+    for command in ["run", "status", "list", "wait", "break", "acquire", "release", "completions"] {
+        let seen = world.run(&[command, "--help"]).expect(0);
+        assert!(seen.out.contains("Examples:\n  "), "{command}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(world.run(&["completions", shell]).expect(0).out.contains("leasehold"));
+    }
+}
