@@ -264,6 +264,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Where one record is, as a person would look it up: a path, an object's URL.
     fn locate(&self, key: &Key) -> String;
 
+    /// Where one state of a record is, for the person who has to look at a damaged one. The same as
+    /// [`locate`](Backend::locate) where states have no place of their own.
+    fn locate_state(&self, key: &Key, version: &Version) -> String {
+        let _ = version;
+        self.locate(key)
+    }
+
     /// Reads the newest state. Every write whose answer was given before this call is seen.
     fn read<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Reading, BackendError>>;
 

@@ -120,7 +120,9 @@ impl Guard {
     /// Releases, and waits until the store has confirmed it.
     ///
     /// `Ok` means that the lock was ours to the end and is free. [`Lost`](ErrorKind::Lost) means
-    /// that it had been lost before. `Unavailable` or `Denied` means that the work was done under
+    /// that it had been lost before, and is said at once; should the record still be ours, it is
+    /// freed behind this answer ([`Client::close`](crate::Client::close) waits for that).
+    /// `Unavailable` or `Denied` means that the work was done under
     /// the lock but the store did not take the release: the lease ends after its ttl.
     ///
     /// Dropping the future lets the release go on.

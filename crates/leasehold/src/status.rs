@@ -97,6 +97,7 @@ async fn look(shared: &Shared, key: Key) -> Result<Status, Error> {
     match Record::decode(&versioned.bytes) {
         Ok(record) => describe(shared, &versioned, record, &mut status),
         Err(bad) => {
+            status.location = shared.backend.locate_state(&key, &versioned.version);
             status.state = State::Unreadable;
             status.problem = Some(bad.to_string());
         }

@@ -1,5 +1,6 @@
 //! We are killed or stopped at random moments, and never do two sections overlap.
 
+use leasehold::env::{Env, Host};
 use rustix::process::Signal;
 
 use crate::world::{Running, World, moment};
@@ -33,42 +34,77 @@ fn try_once(world: &World, ttl: &str, signal: Signal, after_ms: u32, await_up: b
     victim.kill();
 }
 
+/// A moment nobody chose, up to this many milliseconds.
+fn random(below: u32) -> u32 {
+    u32::try_from(Host.unique() % u128::from(below)).expect("below a u32")
+}
+
+/// A lock whose holder was killed is taken over at once, so whatever of it still runs would run
+/// beside the next section. No peer of ours survives this.
 #[test]
 fn killed_at_any_moment_nothing_of_us_outlives_the_lock() {
     let world = World::new();
     // Without waiting for `up` the signal may hit any step of the start.
-    for round in 0..24 {
-        try_once(&world, "20s", Signal::KILL, round * 2, false);
+    for _ in 0..48 {
+        try_once(&world, "20s", Signal::KILL, random(60), false);
     }
-    for round in 0..8 {
-        try_once(&world, "20s", Signal::KILL, round * 5, true);
+    for _ in 0..24 {
+        try_once(&world, "20s", Signal::KILL, random(40), true);
     }
 }
 
+/// A holder that is stopped renews nothing and kills nothing: its keeper has to, before the ttl lets
+/// the next one in. Several at once, because each takes a ttl.
 #[test]
 fn stopped_at_any_moment_nothing_of_us_outlives_the_lease() {
-    let world = World::new();
-    for round in 0..4 {
-        try_once(&world, "1s", Signal::STOP, round * 11, false);
-        try_once(&world, "1s", Signal::STOP, round * 150, true);
-    }
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let world = World::new();
+                for round in 0..7 {
+                    let ready = round % 2 == 0;
+                    try_once(
+                        &world,
+                        "2s",
+                        Signal::STOP,
+                        random(if ready { 700 } else { 60 }),
+                        ready,
+                    );
+                }
+            });
+        }
+    });
 }
 
+/// Each section reads the number and writes the next one, so two at a time would lose a count; and
+/// each notes its token and when it began and ended, by one clock.
 #[test]
 fn many_processes_count_to_the_right_number() {
-    // Each reads the number and writes the next one: two at a time would lose a count.
-    // A debug build is slow, and thousands of its starts try everybody's patience.
-    let (processes, rounds) = (32, if cfg!(debug_assertions) { 10 } else { 50 });
+    let (processes, rounds) = (32, 50);
     let world = World::new();
     world.write("count", "0\n");
-    let script = format!(
-        "for i in $(seq {rounds}); do
-            leasehold run counter -- sh -c 'read n <count; echo $((n + 1)) >count' || exit
-        done"
+    world.write(
+        "section",
+        "begun=$(date +%s%N)
+        read n <count; echo $((n + 1)) >count
+        echo $LEASEHOLD_TOKEN $begun $(date +%s%N) >>log\n",
     );
+    let script =
+        format!("for i in $(seq {rounds}); do leasehold run counter -- sh ./section || exit; done");
     let all: Vec<_> = (0..processes).map(|_| Running::of(world.script("sh", &script))).collect();
     for one in all {
         one.end().expect(0);
     }
     assert_eq!(world.read("count").trim(), (processes * rounds).to_string());
+    let log = world.read("log");
+    let sections: Vec<Vec<u64>> = log
+        .lines()
+        .map(|line| line.split(' ').map(|n| n.parse().expect("a number")).collect())
+        .collect();
+    assert_eq!(sections.len(), processes * rounds);
+    for pair in sections.windows(2) {
+        let [before, after] = pair else { unreachable!("windows of two") };
+        assert!(after[0] > before[0], "tokens do not rise: {pair:?}");
+        assert!(after[1] >= before[2], "two sections overlap: {pair:?}");
+    }
 }

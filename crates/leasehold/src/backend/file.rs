@@ -192,6 +192,12 @@ impl Backend for FileBackend {
         self.inner.store.directory(key).display().to_string()
     }
 
+    fn locate_state(&self, key: &Key, version: &Version) -> String {
+        let directory = self.inner.store.directory(key);
+        let file = Tag::of(version).map(|tag| directory.join(tag.state.file()));
+        file.unwrap_or(directory).display().to_string()
+    }
+
     fn read<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Reading, BackendError>> {
         let key = key.clone();
         Box::pin(self.beside(move |inner| {

@@ -12,7 +12,7 @@ use leasehold_core::record::Record;
 use crate::client::Shared;
 
 /// Sends a request once and waits for its answer, at most `timeout`. The text tells of the trouble,
-/// where there is any.
+/// where there is any, or where an unreadable record is.
 pub(super) async fn send(
     shared: Arc<Shared>,
     key: Key,
@@ -32,43 +32,53 @@ async fn answer(shared: &Shared, key: &Key, request: Request) -> (Reply, Option<
     let reply = match request {
         Request::Read => {
             shared.backend.read(key).await.map(|Reading { record, unix_ms }| match record {
-                Some(versioned) => read(&versioned, unix_ms),
-                None => Reply::Read {
-                    seen: Seen { state: Expected::Absent, record: None },
-                    age: None,
-                    orphaned: false,
-                    unix_ms,
-                },
+                Some(versioned) => read(shared, key, &versioned, unix_ms),
+                None => {
+                    let seen = Seen { state: Expected::Absent, record: None };
+                    (Reply::Read { seen, age: None, orphaned: false, unix_ms }, None)
+                }
             })
         }
         Request::Write(expected, record) => {
             let written = shared.backend.write(key, &expected, &record.encode()).await;
             written.map(|written| match written {
-                Written::Applied(version) => Reply::Applied(Expected::Version(version)),
-                Written::Conflict(None) => Reply::Conflict,
-                Written::Conflict(Some(winner)) => read(&winner, None),
+                Written::Applied(version) => (Reply::Applied(Expected::Version(version)), None),
+                Written::Conflict(None) => (Reply::Conflict, None),
+                Written::Conflict(Some(winner)) => read(shared, key, &winner, None),
             })
         }
     };
     match reply {
-        Ok(reply) => (reply, None),
+        Ok(answer) => answer,
         Err(BackendError { fate, trouble, message }) => {
             (Reply::Failed(fate, trouble), Some(message))
         }
     }
 }
 
-fn read(versioned: &Versioned, unix_ms: Option<u64>) -> Reply {
+/// What was read. With a record that cannot be used comes the place where it is.
+fn read(
+    shared: &Shared,
+    key: &Key,
+    versioned: &Versioned,
+    unix_ms: Option<u64>,
+) -> (Reply, Option<String>) {
     match Record::decode(&versioned.bytes) {
-        Ok(record) => Reply::Read {
-            seen: Seen {
-                state: Expected::Version(versioned.version.clone()),
-                record: Some(record),
-            },
-            age: versioned.age,
-            orphaned: versioned.orphaned,
-            unix_ms,
-        },
-        Err(bad) => Reply::Unreadable(bad),
+        Ok(record) => {
+            let reply = Reply::Read {
+                seen: Seen {
+                    state: Expected::Version(versioned.version.clone()),
+                    record: Some(record),
+                },
+                age: versioned.age,
+                orphaned: versioned.orphaned,
+                unix_ms,
+            };
+            (reply, None)
+        }
+        Err(bad) => {
+            let place = shared.backend.locate_state(key, &versioned.version);
+            (Reply::Unreadable(bad), Some(place))
+        }
     }
 }

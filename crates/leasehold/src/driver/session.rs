@@ -272,7 +272,10 @@ impl Session {
             ),
             Loss::Ended(_) => "another took it over and released it".into(),
             Loss::Gone => "its record was deleted".into(),
-            Loss::Unreadable(bad) => format!("its record was overwritten: {bad}"),
+            Loss::Unreadable(bad) => {
+                let file = self.trouble.as_deref().unwrap_or_default();
+                format!("its record was overwritten: {bad}: {file}")
+            }
         };
         Error::new(ErrorKind::Lost, format!("lost the lock {key:?} at {place}: {why}"))
     }
@@ -290,8 +293,11 @@ impl Session {
                 ((*kind).into(), format!("{trouble}{hint}"))
             }
             Failure::Unreadable(bad) => {
-                let repair = "look at it, then repair it with `leasehold break`";
-                (ErrorKind::Corrupt, format!("{bad}; nothing was overwritten: {repair}"))
+                let why = format!(
+                    "{bad}; nothing was overwritten: look at {trouble}, then repair it with \
+                     `leasehold break`"
+                );
+                (ErrorKind::Corrupt, why)
             }
             Failure::WrongKind(kind) => {
                 (ErrorKind::Invalid, format!("the name is in use as a {kind}: choose another"))

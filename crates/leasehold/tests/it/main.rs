@@ -1,3 +1,7 @@
 //! The library's tests, through its public door.
 
-mod virtual_time;
+#[cfg(feature = "file")]
+mod file;
+#[cfg(feature = "file")]
+mod file_backend;
+mod memory;
