@@ -47,12 +47,27 @@ fn documentation() -> Result {
     sh::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Whether the licences were checked: cargo-deny is a tool that not every machine has.
+/// Whether the licences, the banned crates and the sources were checked. CI installs what that
+/// needs; a user's machine is left as it is. Advisories are not checked here: they come from a
+/// server that may be away, and change without the code.
 fn licences() -> Result<bool> {
-    let probe = cargo(&["deny", "--version"]).output().map_err(|e| e.to_string())?;
+    let tools = sh::target_dir().join("tools");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let bin = std::iter::once(tools.join("bin")).chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(bin).map_err(|e| e.to_string())?;
+    let deny = |arguments: &[&str]| {
+        let mut command = cargo(arguments);
+        command.env("PATH", &path);
+        command
+    };
+    let probe = deny(&["deny", "--version"]).output().map_err(|e| e.to_string())?;
     if !probe.status.success() {
-        println!("!!! did not run: cargo-deny is not installed");
-        return Ok(false);
+        if std::env::var_os("CI").is_none() {
+            println!("!!! did not run: cargo-deny is not installed");
+            return Ok(false);
+        }
+        let mut install = cargo(&["install", "--locked", "--quiet", "cargo-deny", "--root"]);
+        sh::run(install.arg(&tools))?;
     }
-    sh::run(&mut cargo(&["deny", "check"])).map(|()| true)
+    sh::run(&mut deny(&["deny", "check", "licenses", "bans", "sources"])).map(|()| true)
 }
