@@ -1,9 +1,22 @@
-//! `cargo xtask ci`: everything a change must pass, cheapest first. The first failure ends it.
+//! `cargo xtask checks` and `cargo xtask ci`: everything a change must pass, cheapest first. The
+//! first failure ends it.
 
 use crate::sh::{self, Result, cargo};
 use crate::{test, tidy};
 
+/// The checks, then the tests.
 pub(crate) fn run() -> Result {
+    let licences_checked = checks()?;
+    println!("\n=== tests");
+    let mut report = test::measure(&[])?;
+    if !licences_checked {
+        report.note("licences: cargo-deny is not installed");
+    }
+    report.close()
+}
+
+/// All but the tests. Whether the licences could be checked too.
+pub(crate) fn checks() -> Result<bool> {
     let mut times = Vec::new();
     let mut step = |name: &str, work: &mut dyn FnMut() -> Result| {
         println!("\n=== {name}");
@@ -26,20 +39,11 @@ pub(crate) fn run() -> Result {
         licences_checked = licences()?;
         Ok(())
     })?;
-    let mut report = test::Report::default();
-    step("tests", &mut || {
-        report = test::measure(&[])?;
-        Ok(())
-    })?;
-
     println!("\n=== times");
     for line in &times {
         println!("{line}");
     }
-    if !licences_checked {
-        report.note("licences: cargo-deny is not installed");
-    }
-    report.close()
+    Ok(licences_checked)
 }
 
 fn documentation() -> Result {

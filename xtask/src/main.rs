@@ -14,7 +14,8 @@ usage: cargo xtask COMMAND
   test [FILTER..]   build everything, run every test, say what did not run
   tidy              check the house rules that a program can check
   bench             measure, and assert nothing
-  ci                format, tidy, lints, documentation, licences, then `test`";
+  checks            format, tidy, lints, documentation, licences
+  ci                `checks`, then `test`";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         ["test", filters @ ..] => test::run(filters),
         ["tidy"] => tidy::run(),
         ["bench"] => bench::run_all(),
+        ["checks"] => ci::checks().map(drop),
         ["ci"] => ci::run(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
