@@ -1,10 +1,9 @@
-//! Tests of the protocol: by hand-made schedules, by random ones, and of the record and the rules of
+//! Tests of the protocol: by hand-made schedules, and of the record and the rules of
 //! time alone.
 
 // A test that cannot go on has failed: panicking says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::unchecked_time_subtraction)]
 
 mod deadline;
-mod random;
 mod record;
 mod schedule;

@@ -4,16 +4,18 @@ macro_rules! tally {
     ($($name:ident),+ $(,)?) => {
         /// How often each thing happened.
         #[derive(Default, Debug, Clone, PartialEq, Eq)]
-        pub(super) struct Tally {
-            $(pub(super) $name: u64,)+
+        pub struct Tally {
+            $(#[doc = stringify!($name)] pub $name: u64,)+
         }
 
         impl Tally {
-            pub(super) fn add(&mut self, other: &Tally) {
+            /// Adds what happened in another world.
+            pub fn add(&mut self, other: &Tally) {
                 $(self.$name += other.$name;)+
             }
 
-            pub(super) fn assert_that_everything_happened(&self) {
+            /// Panics if something never happened: such a run has shown nothing of it.
+            pub fn assert_that_everything_happened(&self) {
                 $(assert!(self.$name > 0, "{} never happened", stringify!($name));)+
             }
         }

@@ -11,15 +11,15 @@ use super::world::{Act, World};
 
 /// Who sent a write, and when by their own clocks.
 #[derive(Clone)]
-pub(super) struct Author {
-    pub(super) who: usize,
-    pub(super) holder: HolderId,
-    pub(super) process: u64,
-    pub(super) sent: Moment,
+pub(crate) struct Author {
+    pub(crate) who: usize,
+    pub(crate) holder: HolderId,
+    pub(crate) process: u64,
+    pub(crate) sent: Moment,
     /// How much their clocks had missed by then.
-    pub(super) hidden: u64,
+    pub(crate) hidden: u64,
     /// Whether the sender had been told to give up.
-    pub(super) gives_up: bool,
+    pub(crate) gives_up: bool,
 }
 
 // The rules of time once more, so that the protocol is not measured by its own mistakes.
@@ -42,7 +42,7 @@ fn shortest(from: Moment, to: Moment) -> Duration {
 
 impl World {
     /// After every event: at most one believes that it holds, and rightly.
-    pub(super) fn check_holders(&self) {
+    pub(crate) fn check_holders(&self) {
         let mut believers = vec![];
         for (who, client) in self.clients.iter().enumerate() {
             let now = client.host.moment(self.time);
@@ -74,7 +74,7 @@ impl World {
         assert_eq!(author.hidden, client.host.hidden, "at {time} client {who} trusts its clock");
     }
 
-    pub(super) fn check_grant(&mut self, who: usize, token: FencingToken) {
+    pub(crate) fn check_grant(&mut self, who: usize, token: FencingToken) {
         let time = self.time;
         if !self.ended_by_operator.contains(&token) {
             let last = self.last_grant.replace(token);
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// Who has ended in order leaves nothing behind that others would have to wait for.
-    pub(super) fn check_departure(&mut self, who: usize, release: Release) {
+    pub(crate) fn check_departure(&mut self, who: usize, release: Release) {
         let holder = self.clients[who].holder;
         if release != Release::Unconfirmed {
             self.departed.insert(holder);
@@ -93,7 +93,7 @@ impl World {
     }
 
     /// A write is about to land on the newest state.
-    pub(super) fn check_write(&mut self, new: &Record) {
+    pub(crate) fn check_write(&mut self, new: &Record) {
         let author = self.authors[&new.write].clone();
         let time = self.time;
         assert!(Some(new.token) >= self.last_token, "at {time} the token went back");
@@ -156,7 +156,7 @@ impl World {
     }
 
     /// Once the faults have stopped, somebody must get it.
-    pub(super) fn check_liveness(&self, since: u64) {
+    pub(crate) fn check_liveness(&self, since: u64) {
         let end = self.time;
         assert!(self.last_granted_at > since, "nobody was granted from {since} to {end}");
         for (who, client) in self.clients.iter().enumerate() {

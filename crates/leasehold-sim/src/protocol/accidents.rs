@@ -4,11 +4,11 @@ use leasehold_core::lease::{Input, Memory};
 use leasehold_core::mutex::{self, Force};
 use leasehold_core::record::WriteId;
 
-use super::host::Stop;
 use super::world::{Happening, World};
+use crate::host::Stop;
 
 impl World {
-    pub(super) fn accident(&mut self) {
+    pub(crate) fn accident(&mut self) {
         if self.is_calm() {
             for who in 0..self.clients.len() {
                 self.goes_on(who);
@@ -51,7 +51,7 @@ impl World {
         self.later(span, Happening::GoesOn { who });
     }
 
-    pub(super) fn goes_on(&mut self, who: usize) {
+    pub(crate) fn goes_on(&mut self, who: usize) {
         let Some(stop) = self.clients[who].host.go_on(self.time) else { return };
         if stop == Stop::Pause {
             self.step(who, Input::Suspect);

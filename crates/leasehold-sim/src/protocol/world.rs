@@ -8,42 +8,42 @@ use leasehold_core::lease::{Event, Input, Lease, Loss, Memory, Output, Patience,
 use leasehold_core::lease::{Reply, Request};
 use leasehold_core::record::{FencingToken, HolderId, WriteId};
 
-use super::chance::{Chance, Plan};
 use super::checks::Author;
-use super::host::Host;
 use super::register::Register;
-use super::tally::Tally;
+use crate::chance::{Chance, Plan};
+use crate::host::Host;
+use crate::tally::Tally;
 
 /// What a client is about, as its user sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Act {
+pub(crate) enum Act {
     Idle,
     Wants,
     Holds,
     LetsGo,
 }
 
-pub(super) struct Client {
-    pub(super) host: Host,
-    pub(super) lease: Lease,
-    pub(super) holder: HolderId,
+pub(crate) struct Client {
+    pub(crate) host: Host,
+    pub(crate) lease: Lease,
+    pub(crate) holder: HolderId,
     /// Rises when the process dies.
-    pub(super) process: u64,
+    pub(crate) process: u64,
     /// Rises with every acquisition, and when the process dies.
-    pub(super) life: u64,
-    pub(super) act: Act,
-    pub(super) granted: Option<FencingToken>,
-    pub(super) stepped_at: u64,
+    pub(crate) life: u64,
+    pub(crate) act: Act,
+    pub(crate) granted: Option<FencingToken>,
+    pub(crate) stepped_at: u64,
     wakes: u64,
-    pub(super) awaited: Option<u64>,
+    pub(crate) awaited: Option<u64>,
     /// What came while the process stood still.
-    pub(super) inbox: Vec<Input>,
+    pub(crate) inbox: Vec<Input>,
     /// Writes sent in this acquisition.
-    pub(super) writes: u64,
+    pub(crate) writes: u64,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Happening {
+pub(crate) enum Happening {
     Arrives { from: (usize, u64), number: u64, request: Request, deletions: u64, copy: u64 },
     Answer { to: (usize, u64), number: u64, reply: Reply },
     TimeOut { to: (usize, u64), number: u64 },
@@ -55,34 +55,34 @@ pub(super) enum Happening {
     Accident,
 }
 
-pub(super) struct World {
-    pub(super) plan: Plan,
-    pub(super) chance: Chance,
-    pub(super) time: u64,
-    pub(super) clients: Vec<Client>,
-    pub(super) store: Register,
-    pub(super) authors: BTreeMap<WriteId, Author>,
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) chance: Chance,
+    pub(crate) time: u64,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) store: Register,
+    pub(crate) authors: BTreeMap<WriteId, Author>,
     /// The last token of each holder id.
-    pub(super) leases: BTreeMap<HolderId, FencingToken>,
+    pub(crate) leases: BTreeMap<HolderId, FencingToken>,
     /// Holders that have ended in order.
-    pub(super) departed: BTreeSet<HolderId>,
-    pub(super) ended_by_operator: BTreeSet<FencingToken>,
-    pub(super) last_grant: Option<FencingToken>,
-    pub(super) last_token: Option<FencingToken>,
-    pub(super) last_granted_at: u64,
-    pub(super) tally: Tally,
+    pub(crate) departed: BTreeSet<HolderId>,
+    pub(crate) ended_by_operator: BTreeSet<FencingToken>,
+    pub(crate) last_grant: Option<FencingToken>,
+    pub(crate) last_token: Option<FencingToken>,
+    pub(crate) last_granted_at: u64,
+    pub(crate) tally: Tally,
     queue: BTreeMap<(u64, u64), Happening>,
     queued: u64,
     calm: u64,
     told: bool,
     /// Which copy of each request reached the store first.
-    pub(super) first_copies: BTreeMap<(usize, u64, u64), u64>,
+    pub(crate) first_copies: BTreeMap<(usize, u64, u64), u64>,
     /// How many deletions each read had seen.
-    pub(super) looks: BTreeMap<(usize, u64, u64), u64>,
+    pub(crate) looks: BTreeMap<(usize, u64, u64), u64>,
 }
 
 impl World {
-    pub(super) fn new(seed: u64, told: bool) -> World {
+    pub(crate) fn new(seed: u64, told: bool) -> World {
         let mut chance = Chance::new(seed);
         let plan = Plan::draw(&mut chance);
         let mut clients = vec![];
@@ -132,7 +132,7 @@ impl World {
     }
 
     /// Lives through the time of faults and the calm after it.
-    pub(super) fn run(mut self) -> Tally {
+    pub(crate) fn run(mut self) -> Tally {
         let end = self.calm + self.plan.ttl_most * 9;
         while let Some(((time, _), happening)) = self.queue.pop_first() {
             if time > end {
@@ -152,17 +152,17 @@ impl World {
         self.tally
     }
 
-    pub(super) fn later(&mut self, delay: u64, happening: Happening) {
+    pub(crate) fn later(&mut self, delay: u64, happening: Happening) {
         self.queued += 1;
         self.queue.insert((self.time + delay, self.queued), happening);
     }
 
-    pub(super) fn is_calm(&self) -> bool {
+    pub(crate) fn is_calm(&self) -> bool {
         self.time >= self.calm
     }
 
     /// A fault of this likelihood, while there are faults.
-    pub(super) fn fault(&mut self, permille: u64) -> bool {
+    pub(crate) fn fault(&mut self, permille: u64) -> bool {
         let hit = self.chance.permille(permille);
         hit && !self.is_calm()
     }
@@ -207,7 +207,7 @@ impl World {
 
     // The users.
 
-    pub(super) fn plan_next(&mut self, who: usize) {
+    pub(crate) fn plan_next(&mut self, who: usize) {
         let most = self.plan.ttl_most;
         let think = self.chance.from(0, most / 2);
         let long = most * 4;
@@ -243,7 +243,7 @@ impl World {
         self.step(who, if looks { Input::Look(patience) } else { Input::Acquire(patience) });
     }
 
-    pub(super) fn renew_client(&mut self, who: usize, memory: Memory) {
+    pub(crate) fn renew_client(&mut self, who: usize, memory: Memory) {
         let holder = HolderId(self.chance.id());
         let client = &mut self.clients[who];
         client.lease = Lease::new(self.plan.clients[who].clone(), holder, memory);
@@ -272,7 +272,7 @@ impl World {
         }
     }
 
-    pub(super) fn step(&mut self, who: usize, input: Input) {
+    pub(crate) fn step(&mut self, who: usize, input: Input) {
         let lets_go = matches!(input, Input::Release);
         let by_reading = !matches!(input, Input::Reply(_, Reply::Applied(_)));
         if let Input::Reply(number, _) = &input

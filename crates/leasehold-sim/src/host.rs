@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use leasehold_core::deadline::{Moment, Now};
 
-use super::chance::{self, Chance};
+use crate::chance::{self, Chance};
 
 /// How a host stands still.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// The process stands, the clocks run.
     Freeze,
     /// The host sleeps: one of the clocks counts it.
@@ -18,20 +18,20 @@ pub(super) enum Stop {
 }
 
 /// One host.
-pub(super) struct Host {
+pub(crate) struct Host {
     /// Its clocks' rate, in millionths of true time.
     rate: u64,
     start: u64,
     wall_ms: u64,
     /// True time that no steady clock has counted.
-    pub(super) hidden: u64,
+    pub(crate) hidden: u64,
     /// True time that only one of them has counted.
     asleep: u64,
-    pub(super) stopped: Option<(Stop, u64)>,
+    pub(crate) stopped: Option<(Stop, u64)>,
 }
 
 impl Host {
-    pub(super) fn draw(chance: &mut Chance) -> Host {
+    pub(crate) fn draw(chance: &mut Chance) -> Host {
         Host {
             rate: chance::rate(chance),
             start: chance.from(0, 1 << 40),
@@ -42,7 +42,7 @@ impl Host {
         }
     }
 
-    pub(super) fn moment(&self, time: u64) -> Moment {
+    pub(crate) fn moment(&self, time: u64) -> Moment {
         let still = self.stopped.map_or(0, |(_, since)| time - since);
         let (mut hidden, mut asleep) = (self.hidden, self.asleep);
         match self.stopped {
@@ -54,16 +54,16 @@ impl Host {
         Moment { boot: local(time - hidden), mono: local(time - hidden - asleep) }
     }
 
-    pub(super) fn now(&self, time: u64) -> Now {
+    pub(crate) fn now(&self, time: u64) -> Now {
         Now { moment: self.moment(time), unix_ms: self.wall_ms + time / 1000 }
     }
 
     /// The true time that this span of its own takes.
-    pub(super) fn takes(&self, span: Duration) -> u64 {
+    pub(crate) fn takes(&self, span: Duration) -> u64 {
         u64::try_from(span.as_micros() * 1_000_000 / u128::from(self.rate)).unwrap() + 1
     }
 
-    pub(super) fn go_on(&mut self, time: u64) -> Option<Stop> {
+    pub(crate) fn go_on(&mut self, time: u64) -> Option<Stop> {
         let (stop, since) = self.stopped.take()?;
         match stop {
             Stop::Pause => self.hidden += time - since,
@@ -74,7 +74,7 @@ impl Host {
     }
 
     /// Whether a pause that no steady clock counts is on.
-    pub(super) fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         matches!(self.stopped, Some((Stop::Pause, _)))
     }
 }

@@ -6,14 +6,14 @@ use leasehold_core::backend::Facts;
 use leasehold_core::lease::Settings;
 
 /// The generator "`SplitMix64`": small, seeded, good enough.
-pub(super) struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Chance {
+    pub(crate) fn new(seed: u64) -> Chance {
         Chance(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -22,54 +22,54 @@ impl Chance {
     }
 
     /// From `least` up to and without `end`.
-    pub(super) fn from(&mut self, least: u64, end: u64) -> u64 {
+    pub(crate) fn from(&mut self, least: u64, end: u64) -> u64 {
         least + self.next() % (end - least).max(1)
     }
 
     /// True in so many of a thousand cases.
-    pub(super) fn permille(&mut self, n: u64) -> bool {
+    pub(crate) fn permille(&mut self, n: u64) -> bool {
         self.next() % 1000 < n
     }
 
-    pub(super) fn id(&mut self) -> u128 {
+    pub(crate) fn id(&mut self) -> u128 {
         u128::from(self.next()) << 64 | u128::from(self.next())
     }
 }
 
 /// The kinds of faults of one seed. Each is on in half of the seeds, so that none hides another.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// How often, of a thousand messages.
-    pub(super) lost: u64,
-    pub(super) slow: u64,
-    pub(super) doubled: u64,
-    pub(super) throttled: u64,
-    pub(super) not_sent: u64,
+    pub(crate) lost: u64,
+    pub(crate) slow: u64,
+    pub(crate) doubled: u64,
+    pub(crate) throttled: u64,
+    pub(crate) not_sent: u64,
     /// How often, of a thousand acquisitions.
-    pub(super) cancelled: u64,
+    pub(crate) cancelled: u64,
     /// Which faults of hosts and operators there are.
-    pub(super) crashes: bool,
-    pub(super) freezes: bool,
-    pub(super) suspends: bool,
-    pub(super) pauses: bool,
-    pub(super) forces: bool,
-    pub(super) deletes: bool,
+    pub(crate) crashes: bool,
+    pub(crate) freezes: bool,
+    pub(crate) suspends: bool,
+    pub(crate) pauses: bool,
+    pub(crate) forces: bool,
+    pub(crate) deletes: bool,
     /// What the store can do.
-    pub(super) clock: bool,
-    pub(super) tells: bool,
-    pub(super) orphans: bool,
-    pub(super) notifies: bool,
+    pub(crate) clock: bool,
+    pub(crate) tells: bool,
+    pub(crate) orphans: bool,
+    pub(crate) notifies: bool,
     /// By how much the store's clock is off in its rate, in millionths.
-    pub(super) store_rate: u64,
+    pub(crate) store_rate: u64,
     /// The longest ttl of the seed, in microseconds.
-    pub(super) ttl_most: u64,
-    pub(super) clients: Vec<Settings>,
+    pub(crate) ttl_most: u64,
+    pub(crate) clients: Vec<Settings>,
 }
 
 /// By how much an age may be wrong, in microseconds.
-pub(super) const UNCERTAINTY: u64 = 100_000;
+pub(crate) const UNCERTAINTY: u64 = 100_000;
 
 /// Within 10 % of true time, at one of the ends half of the time.
-pub(super) fn rate(chance: &mut Chance) -> u64 {
+pub(crate) fn rate(chance: &mut Chance) -> u64 {
     match chance.from(0, 4) {
         0 => 900_000,
         1 => 1_100_000,
@@ -78,7 +78,7 @@ pub(super) fn rate(chance: &mut Chance) -> u64 {
 }
 
 impl Plan {
-    pub(super) fn draw(chance: &mut Chance) -> Plan {
+    pub(crate) fn draw(chance: &mut Chance) -> Plan {
         let clock = chance.permille(500);
         let notifies = chance.permille(300);
         let facts = Facts {

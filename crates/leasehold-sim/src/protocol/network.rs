@@ -6,16 +6,16 @@ use leasehold_core::backend::{Fate, Trouble};
 use leasehold_core::lease::{Reply, Request, Seen};
 use leasehold_core::record::Record;
 
-use super::chance::UNCERTAINTY;
 use super::checks::Author;
 use super::world::{Act, Happening, World};
+use crate::chance::UNCERTAINTY;
 
 /// The store's Unix time at the beginning.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 
 impl World {
     /// `deletions` had happened when the client last looked, if it sends straight after a look.
-    pub(super) fn send(&mut self, who: usize, send: (u64, Request, Duration), deletions: u64) {
+    pub(crate) fn send(&mut self, who: usize, send: (u64, Request, Duration), deletions: u64) {
         let (number, request, timeout) = send;
         let client = &mut self.clients[who];
         client.awaited = Some(number);
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    pub(super) fn arrives(
+    pub(crate) fn arrives(
         &mut self,
         from: (usize, u64),
         number: u64,
@@ -115,13 +115,13 @@ impl World {
         Reply::Applied(self.store.expected())
     }
 
-    pub(super) fn put(&mut self, record: Record) {
+    pub(crate) fn put(&mut self, record: Record) {
         let moments = self.clients.iter().map(|c| c.host.moment(self.time)).collect();
         self.store.put(record, self.time, moments);
         self.hint();
     }
 
-    pub(super) fn hint(&mut self) {
+    pub(crate) fn hint(&mut self) {
         for to in 0..self.clients.len() {
             if self.plan.notifies && self.chance.permille(800) {
                 let delay = self.chance.from(500, 20_000);
