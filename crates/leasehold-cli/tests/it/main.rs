@@ -3,6 +3,7 @@
 mod codes;
 mod crashes;
 mod loss;
+mod other_language;
 mod output;
 mod script;
 mod signals;

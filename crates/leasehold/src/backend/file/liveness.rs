@@ -38,11 +38,18 @@ pub(super) struct Alive {
     pub(super) path: PathBuf,
     lock: OwnedFd,
     touched: Duration,
+    marked: bool,
 }
 
 /// How often a liveness file's modification time is renewed, so that [`sweep`] sees when its owner
 /// last wrote and not when it began.
 const TOUCHED_EVERY: Duration = Duration::from_hours(1);
+
+/// What is older than this serves nobody: an hour more than the longest ttl.
+pub(super) const OLD: Duration = Duration::from_hours(25);
+
+/// A file that is empty for longer than this is not one that its owner is about to lock.
+const BEGUN: Duration = Duration::from_mins(1);
 
 impl Alive {
     /// Makes and locks a new file.
@@ -57,7 +64,7 @@ impl Alive {
             made => made?,
         };
         match retrying(|| fs::flock(&lock, FlockOperation::NonBlockingLockShared)) {
-            Ok(()) => Ok(Alive { id, path, lock, touched: now }),
+            Ok(()) => Ok(Alive { id, path, lock, touched: now, marked: false }),
             Err(errno) => {
                 let _ = fs::unlink(&path);
                 Err(errno)
@@ -74,6 +81,15 @@ impl Alive {
             // If it fails, the file is swept early, and a takeover waits for the ttl.
             let _ = fs::futimens(&self.lock, &times);
             self.touched = now;
+        }
+    }
+
+    /// Says whether the owner may hold anything: one byte if so, none otherwise. The file of an owner
+    /// that ends with none can be swept soon; many programs end before their backend is dropped.
+    pub(super) fn mark(&mut self, holds: bool) {
+        // If it fails, the file is swept too late, or early, and then a takeover waits for the ttl.
+        if self.marked != holds && fs::ftruncate(&self.lock, u64::from(holds)).is_ok() {
+            self.marked = holds;
         }
     }
 
@@ -112,13 +128,18 @@ fn lock_exclusively(path: &Path) -> Option<OwnedFd> {
     Some(file)
 }
 
-/// Removes the files of dead writers that no record with an unexpired lease can name.
-pub(super) fn sweep(root: &Path, is_old: impl Fn(i64) -> bool) -> Result<(), Errno> {
+/// Removes the files of dead writers that no record with an unexpired lease can name: because
+/// the writer held nothing when it ended, or because that is long ago.
+pub(super) fn sweep(root: &Path, age: impl Fn(i64) -> Duration) -> Result<(), Errno> {
     let directory = open_directory(&root.join(ALIVE))?;
     for name in super::filesystem::names(&directory)? {
         let Some(id) = hex(&name) else { continue };
         let stat = fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW);
-        if stat.is_ok_and(|stat| is_old(stat.st_mtime))
+        let serves_nobody = |stat: fs::Stat| {
+            let long = if stat.st_size == 0 { BEGUN } else { OLD };
+            age(stat.st_mtime) > long
+        };
+        if stat.is_ok_and(serves_nobody)
             && let Some(_lock) = lock_exclusively(&path(root, id))
         {
             let _ = fs::unlinkat(&directory, &name, AtFlags::empty());

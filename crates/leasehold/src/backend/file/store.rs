@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::files;
 use super::filesystem::{self, HostId, failure, names, sync};
 use super::layout::{self, Decoded, Entry, Head, MOST_READ, NAME, Stamp, State, Tag};
-use super::liveness::{self, Alive};
+use super::liveness::{self, Alive, OLD};
 use crate::env::{Env, Host};
 
 /// How often a reader looks again while the state moves on under its eyes. Each time is somebody
@@ -79,6 +79,8 @@ impl Store {
         if alive.is_none() {
             // Without it others wait for the ttl, so a full disk is no reason to fail here.
             *alive = Alive::begin(&self.root, Host.unique(), now).ok();
+            // Only a write asks, and it may come to hold.
+            alive.iter_mut().for_each(|alive| alive.mark(true));
         }
         let alive = alive.as_mut()?;
         alive.touch(now);
@@ -204,7 +206,7 @@ impl Store {
             let message = format!("a record of {} bytes is too long", record.len());
             return Err(BackendError::not_sent(Trouble::Invalid, message));
         }
-        let was_held = !lock(&self.held).insert(key.clone());
+        let was_held = self.holds(|held| !held.insert(key.clone()));
         let written = match self.look(key)? {
             Look::Present(directory, seen) => match expected {
                 Expected::Version(version) if *version == seen.tag.version() => {
@@ -224,9 +226,19 @@ impl Store {
             Err(error) => !was_held && error.fate == Fate::NotSent,
         };
         if holds_nothing {
-            lock(&self.held).remove(key);
+            self.holds(|held| held.remove(key));
         }
         written
+    }
+
+    /// Changes what we may hold, and says in our liveness file whether there is anything.
+    fn holds<T>(&self, change: impl FnOnce(&mut HashSet<Key>) -> T) -> T {
+        let mut held = lock(&self.held);
+        let changed = change(&mut held);
+        if let Some(alive) = lock(&self.alive).as_mut() {
+            alive.mark(!held.is_empty());
+        }
+        changed
     }
 
     /// Moves the head from `from` to a new state with `record`.
@@ -397,13 +409,17 @@ impl Store {
     /// cannot be removed stays.
     pub(super) fn sweep(&self) {
         let now = Duration::from_millis(Host.now().unix_ms).as_secs();
-        let is_old = |time: i64| u64::try_from(time).is_ok_and(|time| time + OLD.as_secs() < now);
-        let _ = liveness::sweep(&self.root, is_old);
+        // What comes from the future, or from before 1970, is left alone.
+        let age = |time: i64| {
+            let age = u64::try_from(time).map_or(0, |time| now.saturating_sub(time));
+            Duration::from_secs(age)
+        };
+        let _ = liveness::sweep(&self.root, age);
         let Ok(root) = filesystem::open_directory(&self.root) else { return };
         for name in names(&root).unwrap_or_default() {
             if let Some(id) = name.strip_prefix(layout::NEW) {
                 let stat = fs::statat(&root, &name, AtFlags::SYMLINK_NOFOLLOW);
-                if stat.is_ok_and(|stat| is_old(stat.st_mtime)) {
+                if stat.is_ok_and(|stat| age(stat.st_mtime) > OLD) {
                     // Renamed first: a creator that wakes up now must not give a half-emptied
                     // directory its name.
                     let trash = format!("{}{id}", layout::TRASH);
@@ -417,9 +433,6 @@ impl Store {
         }
     }
 }
-
-/// What is older than this serves nobody: an hour more than the longest ttl.
-const OLD: Duration = Duration::from_hours(25);
 
 impl Drop for Store {
     fn drop(&mut self) {

@@ -1,6 +1,7 @@
 //! What one host can know: a writer's end, a state's age, and that something has changed.
 
 use std::fs::{self, File};
+use std::time::Duration;
 
 use leasehold::backend::file::FileBackend;
 use leasehold::env::{Env, Host};
@@ -60,6 +61,31 @@ async fn a_backend_that_holds_nothing_takes_its_liveness_file_away() {
     put(&backend, &name, &Expected::Version(held), FREE).await;
     drop(backend);
     assert_eq!(names(&alive), [""; 0]);
+}
+
+/// A program ends without taking its liveness file away, as most do after a release. The file is
+/// empty then, and goes a minute later; that of a writer that died holding stays, because a waiter
+/// may learn from it.
+#[tokio::test]
+async fn what_idle_programs_left_behind_is_swept() {
+    let scratch = Scratch::new();
+    let (backend, name) = (scratch.open(), key("k"));
+    let held = put(&backend, &name, &Expected::Absent, HELD).await;
+    let alive = backend.liveness().expect("a liveness file");
+    let bytes = || fs::metadata(&alive).expect("it is there").len();
+    assert_eq!(bytes(), 1, "it holds something");
+    put(&backend, &name, &Expected::Version(held), FREE).await;
+    assert_eq!(bytes(), 0, "it holds nothing");
+    let [idle, held, new] = [(2, 0), (2, 1), (0, 0)].map(|(minutes, bytes)| {
+        let path = alive.with_file_name(format!("{minutes:016x}{bytes:016x}"));
+        let file = File::create(&path).expect("made");
+        file.set_len(bytes).expect("cut");
+        let modified = file.metadata().and_then(|m| m.modified()).expect("a time");
+        file.set_modified(modified - Duration::from_mins(minutes)).expect("set");
+        path
+    });
+    scratch.open();
+    assert_eq!([idle, held, new, alive].map(|path| path.exists()), [false, true, true, true]);
 }
 
 /// Guards against an age that is made up: it is small after a write, grows, and is told for every
