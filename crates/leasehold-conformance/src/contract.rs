@@ -6,6 +6,7 @@ use leasehold_core::backend::{Backend, Expected, Key, Version, Versioned, Writte
 
 pub(crate) mod change;
 pub(crate) mod content;
+pub(crate) mod history;
 pub(crate) mod names;
 pub(crate) mod race;
 pub(crate) mod version;

@@ -12,12 +12,14 @@
 //! What a backend cannot do by its nature it [declares](Fixture::limits), with the reason, and
 //! `cargo xtask test` tells it at its end. There is no other way for a case not to run.
 //!
-//! Two parts are of use to others too: [`Faulty`], a backend that fails as it is told, to test one's
-//! own program with; and [`Virtual`], hosts on a clock that jumps.
+//! Three parts are of use to others too: [`Faulty`], a backend that fails as it is told, to test one's
+//! own program with; [`Virtual`], hosts on a clock that jumps; and [`Recorder`] with [`History`], which
+//! convict any store, under any load, of answers that no linearizable register gives.
 
 mod contract;
 mod faulty;
 mod fixture;
+mod history;
 mod mutex;
 mod process;
 mod report;
@@ -26,6 +28,9 @@ mod virtual_time;
 
 pub use faulty::{Call, Counts, Fault, Faulty, Gate, Request};
 pub use fixture::{Fixture, Limit, Missing, Need, Store};
+pub use history::{
+    Asked, Contradiction, History, Operation, Recorder, Refusals, Seen, Summary, Told,
+};
 pub use setup::run;
 use setup::{Case, Kind, Peer};
 pub use virtual_time::Virtual;
@@ -61,6 +66,7 @@ cases! { $
     contract_racing_swappers: Real = contract::race::swappers;
     contract_increments: Real = contract::race::increments;
     contract_reads_never_go_back: Real = contract::race::reads_never_go_back;
+    contract_races_are_linearizable: Real = contract::history::races_are_linearizable;
     contract_names_are_independent: Real = contract::race::names_are_independent;
     contract_unused_is_absent: Real = contract::version::unused_is_absent;
     contract_write_tells_what_read_shows: Real = contract::version::write_tells_what_read_shows;
@@ -167,5 +173,6 @@ cases! { $
     process_vanished_holder_is_succeeded: Processes = process::vanished_holder_is_succeeded;
     process_frozen_holder_is_succeeded: Processes = process::frozen_holder_is_succeeded;
     process_briefly_frozen_holder_goes_on: Processes = process::briefly_frozen_holder_goes_on;
+    process_races_are_linearizable: Processes = process::races_are_linearizable;
     process_counting: Processes = process::processes_count;
 }

@@ -8,18 +8,21 @@
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use leasehold::env::{Env, Host};
 use leasehold::{Client, Guard};
+use leasehold_core::backend::Backend;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, Command};
 use tokio::runtime::Builder;
 
-use crate::Fixture;
+use crate::contract::history::Race;
 use crate::setup::{Setup, key, millis, pass, soon, within};
+use crate::{Fixture, Operation};
 
 const ROLE: &str = "LEASEHOLD_SECOND_ROLE";
 const URL: &str = "LEASEHOLD_SECOND_URL";
@@ -40,7 +43,11 @@ pub(crate) fn play(fixture: &'static dyn Fixture) {
     let ttl = Duration::from_millis(given(TTL_MS).parse().expect("milliseconds"));
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let client = Client::new(fixture.open(&given(URL)).await).expect("a client");
+        let backend = fixture.open(&given(URL)).await;
+        if given(ROLE) == "race" {
+            return race(backend).await;
+        }
+        let client = Client::new(backend).expect("a client");
         match given(ROLE).as_str() {
             "hold" => hold(&client, ttl).await,
             "count" => {
@@ -93,6 +100,21 @@ async fn count(client: &Client, counter: &Path) {
         std::fs::write(counter, (n + 1).to_string()).expect("the counter is written");
         guard.release().await.expect("released");
     }
+}
+
+/// Races when it is told to, and then tells what it was told.
+async fn race(backend: Arc<dyn Backend>) {
+    let race = Race::default();
+    let racer = race.racer(backend, format!("process {}", std::process::id()));
+    say("ready");
+    std::io::stdin().lock().lines().next().expect("an order").expect("text");
+    racer.run().await;
+    for (side, history) in [("inside", &race.inside), ("outside", &race.outside)] {
+        for operation in history.operations() {
+            say(&format!("operation {side} {}", operation.to_line()));
+        }
+    }
+    say("operation end");
 }
 
 /// A second process.
@@ -259,6 +281,29 @@ pub(crate) async fn briefly_frozen_holder_goes_on(s: &Setup) {
     assert_eq!(second.hear("released").await, "true");
     let guard = soon("the next", client.mutex("x").acquire()).await.expect("the lock");
     assert!(guard.token().0 > token);
+}
+
+/// Processes race as tasks do in `contract_races_are_linearizable`: what holds between the threads
+/// of one process (a mutex, a cache, a file lock that the process owns) may not hold between two.
+pub(crate) async fn races_are_linearizable(s: &Setup) {
+    let race = Race::default();
+    let mut seconds: Vec<_> = (0..3).map(|_| Second::start(s, "race", &[])).collect();
+    for second in &mut seconds {
+        second.hear("ready").await;
+    }
+    for second in &mut seconds {
+        second.order("go").await;
+    }
+    race.racer(s.another().await, "first process".to_owned()).run().await;
+    for second in &mut seconds {
+        loop {
+            let told = second.hear("operation").await;
+            let Some((side, line)) = told.split_once(' ') else { break };
+            let history = if side == "inside" { &race.inside } else { &race.outside };
+            history.push(Operation::from_line(line).expect("an operation"));
+        }
+    }
+    race.judge();
 }
 
 /// Several processes raise a number in a file, reading and writing it with a moment between, under
