@@ -2,7 +2,7 @@
 //! first failure ends it.
 
 use crate::sh::{self, Result, cargo};
-use crate::{test, tidy};
+use crate::{planted, test, tidy};
 
 /// The checks, then the tests.
 pub(crate) fn run() -> Result {
@@ -31,6 +31,7 @@ pub(crate) fn checks() -> Result<bool> {
     step("tidy", &mut tidy::run)?;
     let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     step("lints", &mut || sh::run(&mut cargo(&lints)))?;
+    step("lints of the planted bugs", &mut planted::lints)?;
     let bare = ["check", "-p", "leasehold", "--no-default-features", "--locked"];
     step("library without features", &mut || sh::run(&mut cargo(&bare)))?;
     step("documentation", &mut documentation)?;

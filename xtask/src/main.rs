@@ -1,8 +1,13 @@
 //! `cargo xtask`: the chores of this repository as a program. The `match` below is the table of contents.
 
 mod bench;
+mod chaos;
 mod ci;
+mod fuzz;
+mod model;
+mod planted;
 mod sh;
+mod sim;
 mod test;
 mod tidy;
 
@@ -13,7 +18,14 @@ usage: cargo xtask COMMAND
 
   test [FILTER..]   build everything, run every test, say what did not run
   tidy              check the house rules that a program can check
+  planted           plant each bug of the list, and print which tool caught it
+  fuzz [TARGET..] [--for 60s]
+                    the fuzz targets under libFuzzer, led by what each input reaches
+  sim [OPTION..]    the simulator: many seeds for figures, one for its story (--help)
+  model [--full] [NAME..]
+                    the model checker: every interleaving of a few clients
   bench             measure, and assert nothing
+  chaos [ARG..]     hurt real processes and their store for a while (--help)
   checks            format, tidy, lints, documentation, licences
   ci                `checks`, then `test`";
 
@@ -23,7 +35,12 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["test", filters @ ..] => test::run(filters),
         ["tidy"] => tidy::run(),
+        ["planted"] => planted::run(),
+        ["fuzz", arguments @ ..] => fuzz::run(arguments),
+        ["sim", arguments @ ..] => sim::start(arguments),
+        ["model", arguments @ ..] => model::search(arguments),
         ["bench"] => bench::run_all(),
+        ["chaos", arguments @ ..] => chaos::run(arguments),
         ["checks"] => ci::checks().map(drop),
         ["ci"] => ci::run(),
         ["help" | "--help" | "-h"] => {

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cli::Break;
 use crate::exit::{Exit, Failure, NOT_ACQUIRED};
 use crate::show::{clean, print};
-use crate::{place, status};
+use crate::{place, show, status};
 
 /// The whole command.
 pub(crate) async fn force(options: Break, backend: Option<&str>) -> Result<Exit, Failure> {
@@ -39,7 +39,7 @@ pub(crate) async fn force(options: Break, backend: Option<&str>) -> Result<Exit,
         _ => (Exit::Done, format!("nobody held {name:?}"), json!({ "outcome": "was-free" })),
     };
     print(&match options.output.json {
-        true => format!("{value:#}\n"),
+        true => show::json(&value),
         false => format!("{}\n", clean(&text)),
     });
     Ok(exit)

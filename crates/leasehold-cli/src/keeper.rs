@@ -29,7 +29,7 @@ use signal_hook::consts::signal::{
 
 use crate::exit::Exit;
 use crate::section::{Root, Section};
-use crate::show;
+use crate::{procs, show};
 
 /// The name it is seen under. Other sections recognise keepers by it.
 pub(crate) const NAME: &CStr = c"lh-keeper";
@@ -70,7 +70,8 @@ impl Line {
         let decoded = match words.next()? {
             "deadline" => Line::Deadline(Duration::from_nanos(words.next()?.parse().ok()?)),
             "child" => Line::Child(Root {
-                pid: Pid::from_raw(words.next()?.parse().ok()?)?,
+                // Below 0 it would be a group, and -1 everybody.
+                pid: Pid::from_raw(procs::parse_pid(words.next()?).ok()?)?,
                 start: words.next()?.parse().ok()?,
                 session: words.next()?.parse().ok()?,
                 own_group: words.next()? == "1",
@@ -243,6 +244,14 @@ mod tests {
         ];
         for line in lines {
             assert_eq!(Line::decode(line.encode().trim_end_matches('\n')), Some(line));
+        }
+    }
+
+    /// To kill the process -1 is to kill all that there are. No line to the keeper can name it.
+    #[test]
+    fn a_child_is_one_process() {
+        for line in ["child -1 1 1 0", "child -4711 1 1 1", "child 0 1 1 1", "child +1 1 1 1"] {
+            assert_eq!(Line::decode(line), None, "{line}");
         }
     }
 

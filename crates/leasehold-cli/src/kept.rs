@@ -71,10 +71,14 @@ impl Kept {
 
     /// Tells a new deadline.
     pub(crate) fn renewed(&mut self, deadline: Deadline) {
-        let boot = (deadline.sent.boot + deadline.span).saturating_sub(self.allowance);
-        if self.say(Line::Deadline(boot)) {
+        if self.say(Line::Deadline(kills_at(deadline, self.allowance))) {
             self.deadline = deadline;
         }
+    }
+
+    /// When it kills, by `CLOCK_BOOTTIME`, as far as it was told.
+    pub(crate) fn kills_at(&self) -> Duration {
+        kills_at(self.deadline, self.allowance)
     }
 
     /// What is left until it kills.
@@ -115,6 +119,10 @@ impl Kept {
         let line = line.encode();
         rustix::io::write(&self.tell, line.as_bytes()).is_ok_and(|n| n == line.len())
     }
+}
+
+fn kills_at(deadline: Deadline, allowance: Duration) -> Duration {
+    (deadline.sent.boot + deadline.span).saturating_sub(allowance)
 }
 
 fn ends(process: &mut Child) -> io::Result<(OwnedFd, Receiver)> {

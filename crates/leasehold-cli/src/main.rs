@@ -4,6 +4,8 @@ mod acquire;
 mod cli;
 mod exit;
 mod force;
+#[cfg(test)]
+mod fuzz;
 mod keeper;
 mod kept;
 mod place;

@@ -40,7 +40,7 @@ fn default_dir(state: Option<OsString>, home: Option<OsString>, is_root: bool) -
     state.or_else(home).or_else(system)
 }
 
-fn file_url(dir: &std::path::Path) -> String {
+pub(crate) fn file_url(dir: &std::path::Path) -> String {
     let mut url = String::from("file://");
     for &byte in dir.as_os_str().as_bytes() {
         match byte {

@@ -51,7 +51,7 @@ fn number(text: &str) -> Option<i32> {
 
 /// `pid (name) state ppid pgrp session …`. The name may contain anything, parentheses too, so the
 /// last one counts.
-fn parse_stat(pid: Pid, stat: &[u8]) -> Option<Process> {
+pub(crate) fn parse_stat(pid: Pid, stat: &[u8]) -> Option<Process> {
     let open = stat.iter().position(|&b| b == b'(')?;
     let close = stat.iter().rposition(|&b| b == b')')?;
     let name = stat.get(open + 1..close)?.to_vec();

@@ -112,7 +112,7 @@ async fn hold(
     if !guard.is_held() {
         return Err(Failure::new(Exit::Lost, guard.lost().await.to_string()));
     }
-    let mut shim = command.shim();
+    let mut shim = command.shim(kept.kills_at());
     shim.env("LEASEHOLD_NAME", guard.name())
         .env("LEASEHOLD_TOKEN", guard.token().to_string())
         .env(COOKIE, &holder)

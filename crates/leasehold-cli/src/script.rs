@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure};
 use crate::sessions::{self, Session};
 use crate::show::{print, say};
 use crate::signals::Signals;
-use crate::{procs, session};
+use crate::{procs, session, show};
 
 /// The hidden subcommand by which the shell tells its own pid, which only it knows.
 pub(crate) const BIND: &str = "__bind";
@@ -40,7 +40,7 @@ pub(crate) async fn acquire(
     let (exit, message) = match result {
         Ok(Ok(lock)) => {
             print(&match options.output.json {
-                true => format!("{lock:#}\n"),
+                true => show::json(&lock),
                 false => shell_code(&lock, options.pid.is_none()),
             });
             return Ok(Exit::Done);
@@ -49,7 +49,7 @@ pub(crate) async fn acquire(
         Err(failure) => (failure.exit, Some(failure.message)),
     };
     print(&match options.output.json {
-        true => format!("{:#}\n", json!({ "code": exit.code(), "message": message })),
+        true => show::json(&json!({ "code": exit.code(), "message": message })),
         false => refusal(exit),
     });
     match message {
@@ -123,7 +123,7 @@ async fn finish(session: &mut Child) {
 }
 
 /// What the shell evaluates. Its last command tells the session which shell that is.
-fn shell_code(lock: &Value, is_unbound: bool) -> String {
+pub(crate) fn shell_code(lock: &Value, is_unbound: bool) -> String {
     let mut code = String::new();
     for (variable, field) in [
         ("LEASEHOLD_NAME", "name"),
@@ -135,7 +135,8 @@ fn shell_code(lock: &Value, is_unbound: bool) -> String {
     ] {
         let value = match &lock[field] {
             Value::String(text) => quoted(text),
-            other => other.to_string(),
+            Value::Number(number) => number.to_string(),
+            other => quoted(&other.to_string()),
         };
         // Writing to a string cannot fail.
         let _ = writeln!(code, "export {variable}={value}");
@@ -175,7 +176,7 @@ pub(crate) fn release(options: &Release, backend: Option<&str>) -> Result<Exit, 
     }
     let (exit, message) = heard(&answer, silent);
     if options.output.json {
-        print(&format!("{:#}\n", json!({ "code": exit.code(), "message": message })));
+        print(&show::json(&json!({ "code": exit.code(), "message": message })));
     }
     Ok(exit)
 }
@@ -247,5 +248,14 @@ mod tests {
         assert!(code.contains("export LEASEHOLD_TOKEN=7\n"), "{code}");
         assert!(!code.contains(BIND), "{code}");
         assert!(shell_code(&lock, true).ends_with("__bind '/run/s' $$\n"));
+    }
+
+    /// A session says something else than it should, an object for a name. It is one word for the
+    /// shell all the same, and nothing in it is executed.
+    #[test]
+    fn what_is_no_text_is_quoted_too() {
+        let code = shell_code(&json!({ "name": { "a": "$(x)" }, "token": ["; x"] }), false);
+        assert!(code.starts_with("export LEASEHOLD_NAME='{\"a\":\"$(x)\"}'\n"), "{code}");
+        assert!(code.contains("export LEASEHOLD_TOKEN='[\"; x\"]'\n"), "{code}");
     }
 }

@@ -136,7 +136,8 @@ struct Shell {
 impl Shell {
     fn watch(pid: i32) -> Result<Shell, String> {
         let fail = |errno: Errno| format!("cannot watch process {pid}: {errno}");
-        let target = Pid::from_raw(pid).ok_or_else(|| fail(Errno::SRCH))?;
+        let target = Some(pid).filter(|pid| *pid > 0).and_then(Pid::from_raw);
+        let target = target.ok_or_else(|| fail(Errno::SRCH))?;
         let life = pidfd_open(target, PidfdFlags::NONBLOCK).map_err(fail)?;
         // Not a pipe, but all that is asked of it is when it becomes readable.
         let life = Receiver::from_owned_fd_unchecked(life);

@@ -2,12 +2,18 @@
 //!
 //! It asks the kernel to kill it when we die, which survives `exec`, and then becomes the command.
 //! The keeper would kill it too; this is quicker, and holds even if the keeper is killed with us.
+//!
+//! It does not become the command when the keeper's time to kill has come: we may have been stopped
+//! between our last look at the lease and this, and the keeper, who found nobody to kill, is gone.
+//! Before that time the keeper is there and finds us by our environment.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use leasehold::env::{Env, Host};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
@@ -79,20 +85,25 @@ fn failure(name: &str, errno: Errno) -> Failure {
 }
 
 impl Resolved {
-    /// The shim that becomes this command. What it inherits is the command's.
-    pub(crate) fn shim(&self) -> Command {
+    /// The shim that becomes this command, if it comes to it before the keeper kills, `until` by
+    /// `CLOCK_BOOTTIME`. What it inherits is the command's.
+    pub(crate) fn shim(&self, until: Duration) -> Command {
         let mut shim = Command::new("/proc/self/exe");
         shim.arg0("leasehold").arg(COMMAND).arg(std::process::id().to_string());
+        shim.arg(until.as_nanos().to_string());
         shim.arg(&self.path).args(&self.words);
         shim.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
         shim
     }
 }
 
-/// The shim's whole life: the pid of its parent, the path, and the words as they were typed.
+/// The shim's whole life: the pid of its parent, until when it may begin, the path, and the words
+/// as they were typed.
 pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
-    let parent = arguments.next().and_then(|pid| pid.to_str().and_then(|pid| pid.parse().ok()));
-    let (Some(parent), Some(path), Some(name)) = (parent, arguments.next(), arguments.next())
+    let parent = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
+    let until = arguments.next().and_then(|nanos| nanos.to_str()?.parse().ok());
+    let (Some(parent), Some(until), Some(path), Some(name)) =
+        (parent, until, arguments.next(), arguments.next())
     else {
         show::say("this subcommand is for leasehold itself");
         return Exit::Usage;
@@ -103,6 +114,9 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     }
     // If it died before, its death sends nothing.
     if getppid() != Pid::from_raw(parent) {
+        return Exit::Lost;
+    }
+    if Host.now().moment.boot >= Duration::from_nanos(until) {
         return Exit::Lost;
     }
     // `exec` restores what the runtime changed: SIGPIPE and the signal mask are as for any program.

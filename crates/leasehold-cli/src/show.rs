@@ -6,13 +6,14 @@ use std::io::{IsTerminal, Write as _};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use leasehold::core::backend::is_invisible;
+use serde_json::Value;
 
 /// A text in which nothing can move a cursor, ring, recolour, rename a window, hide or reverse its
 /// neighbours: such characters are written as `\u{1b}`. Labels and reasons are claims of strangers.
 pub(crate) fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || is_invisible(c) || is_more_invisible(c) {
+        if is_hostile(c) {
             // Writing to a string cannot fail.
             let _ = write!(out, "{}", c.escape_unicode());
         } else {
@@ -20,6 +21,26 @@ pub(crate) fn clean(text: &str) -> String {
         }
     }
     out
+}
+
+/// A value for programs. It may reach a terminal all the same, so what [`clean`] escapes is escaped
+/// here too, as JSON does it; but for line feeds, such characters only stand in texts.
+pub(crate) fn json(value: &Value) -> String {
+    let mut out = String::new();
+    for c in format!("{value:#}\n").chars() {
+        if c != '\n' && is_hostile(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+pub(crate) fn is_hostile(c: char) -> bool {
+    c.is_control() || is_invisible(c) || is_more_invisible(c)
 }
 
 /// What names may contain and terminals should not: soft hyphens, the Arabic letter mark,
@@ -91,6 +112,17 @@ mod tests {
             assert!(shown.contains("\\u{"), "{shown}");
         }
         assert_eq!(clean("\x1b[31m"), "\\u{1b}[31m");
+    }
+
+    /// Somebody looks at `status --json` on a terminal, and a label has a control sequence of one
+    /// character, which JSON does not escape. It comes out escaped, and is the same to a program.
+    #[test]
+    fn json_cannot_speak_to_the_terminal_either() {
+        let label = serde_json::json!({ "label": "\u{9b}31m\u{7f} gpj.\u{202e}exe \u{e0041}" });
+        let shown = json(&label);
+        assert!(!shown.replace('\n', "").contains(is_hostile), "{shown}");
+        assert!(shown.contains("\\u009b31m\\u007f gpj.\\u202eexe \\udb40\\udc41"), "{shown}");
+        assert_eq!(serde_json::from_str::<Value>(&shown).ok(), Some(label));
     }
 
     #[test]

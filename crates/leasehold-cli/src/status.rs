@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use crate::cli;
 use crate::exit::{Exit, Failure};
 use crate::show::{clean, date, print, rfc3339};
-use crate::{place, times};
+use crate::{place, show, times};
 
 /// `leasehold status NAME`.
 pub(crate) async fn status(options: cli::Status, backend: Option<&str>) -> Result<Exit, Failure> {
     let client = place::connect(backend).await?;
     let status = client.status(&options.name).await?;
     print(&match options.output.json {
-        true => format!("{:#}\n", as_json(&status)),
+        true => show::json(&as_json(&status)),
         false => lines(&status),
     });
     Ok(Exit::Done)
@@ -27,7 +27,7 @@ pub(crate) async fn list(options: cli::List, backend: Option<&str>) -> Result<Ex
     let client = place::connect(backend).await?;
     let all = client.list(&options.prefix).await?;
     print(&match options.output.json {
-        true => format!("{:#}\n", all.iter().map(as_json).collect::<Value>()),
+        true => show::json(&all.iter().map(as_json).collect::<Value>()),
         false => table(&all),
     });
     Ok(Exit::Done)
@@ -44,7 +44,7 @@ fn word(state: State) -> &'static str {
 }
 
 /// For a person who asks about one lock.
-fn lines(status: &Status) -> String {
+pub(crate) fn lines(status: &Status) -> String {
     let mut out = String::new();
     let mut line = |title: &str, value: &str| {
         // Writing to a string cannot fail.
@@ -100,7 +100,7 @@ fn before(past: &Past) -> String {
 }
 
 /// For a person who asks about all.
-fn table(all: &[Status]) -> String {
+pub(crate) fn table(all: &[Status]) -> String {
     let mut rows = vec![["NAME", "STATE", "TOKEN", "FOR", "HELD BY"].map(str::to_owned)];
     rows.extend(all.iter().map(|status| {
         let holder = status.holder.as_ref();
@@ -124,7 +124,7 @@ fn table(all: &[Status]) -> String {
 }
 
 /// For programs.
-fn as_json(status: &Status) -> Value {
+pub(crate) fn as_json(status: &Status) -> Value {
     json!({
         "name": status.name,
         "state": word(status.state),

@@ -22,11 +22,13 @@ pub struct Moment {
 impl Moment {
     /// The longest time that can have passed since `earlier`: what a holder counts.
     pub fn longest_since(self, earlier: Moment) -> Duration {
+        planted!(SleepNotCounted: return self.mono.saturating_sub(earlier.mono));
         self.boot.saturating_sub(earlier.boot).max(self.mono.saturating_sub(earlier.mono))
     }
 
     /// The shortest time that can have passed since `earlier`: what a waiter counts.
     pub fn shortest_since(self, earlier: Moment) -> Duration {
+        planted!(PatienceCountsSleep: return self.boot.saturating_sub(earlier.boot));
         self.boot.saturating_sub(earlier.boot).min(self.mono.saturating_sub(earlier.mono))
     }
 }
@@ -69,6 +71,7 @@ pub fn margin(ttl: Duration) -> Duration {
 
 /// How long after a write was sent its sender may believe to hold by it.
 pub fn belief(ttl: Duration) -> Duration {
+    planted!(NoMargin: return ttl);
     ttl.saturating_sub(margin(ttl))
 }
 
@@ -112,12 +115,14 @@ impl Deadline {
 
     /// Whether it is over.
     pub fn is_past(self, now: Moment) -> bool {
+        planted!(NoDeadline: return false);
         self.left(now).is_zero()
     }
 }
 
 /// How long a waiter must have seen the same holder at the same renewal count.
 pub fn takeover_due(ttl: Duration, takeover_delay: Duration) -> Duration {
+    planted!(DelayIgnored: return ttl);
     ttl + takeover_delay
 }
 
@@ -127,6 +132,7 @@ pub fn takeover_due(ttl: Duration, takeover_delay: Duration) -> Duration {
 /// was sent. So the holder's margin covers the difference in rate, and only the error of the age
 /// itself is added.
 pub fn takeover_age(ttl: Duration, takeover_delay: Duration, uncertainty: Duration) -> Duration {
+    planted!(AgeBelievedExactly: return takeover_due(ttl, takeover_delay));
     takeover_due(ttl, takeover_delay) + uncertainty
 }
 

@@ -20,7 +20,10 @@ use crate::deadline::{Deadline, Moment, Now};
 use crate::record::{FencingToken, Holder, HolderId, Kind, Record, WriteId};
 
 mod decide;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 mod message;
+mod takeover;
 
 pub use message::{
     Event, Failure, Input, Loss, Output, Patience, Release, Reply, Request, Seen, Settings,
@@ -116,6 +119,8 @@ impl Lease {
     /// An acquisition that has not begun. `holder` must be fresh: nobody may ever use it again.
     pub fn new(settings: Settings, holder: HolderId, memory: Memory) -> Lease {
         let Memory { seen, sighting, highest } = memory;
+        planted!(OwnerIsProcess: let holder =
+            crate::planted::id_before(seen.as_ref(), &settings.label).unwrap_or(holder));
         // A free record that is remembered saves the first read: a write on it fails harmlessly if
         // it is outdated. Anything else must be looked at.
         let usable = seen.as_ref().is_some_and(|s| s.record.as_ref().is_some_and(is_free_mutex));
@@ -145,6 +150,7 @@ impl Lease {
 
     /// Whether the lock is held at `now`: a comparison with the clock.
     pub fn is_held(&self, now: Moment) -> bool {
+        planted!(HeldIsAFlag: return matches!(self.phase, Phase::Held(_)) && !self.suspect);
         matches!(self.phase, Phase::Held(deadline) if !self.suspect && !deadline.is_past(now))
     }
 
@@ -207,6 +213,7 @@ impl Lease {
 
     /// Ends what is over by time.
     fn expire(&mut self, now: Moment, out: &mut Vec<Output>) {
+        planted!(LossUntold: if matches!(self.phase, Phase::Held(_)) { return; });
         match self.phase {
             Phase::Held(deadline) if deadline.is_past(now) => self.lose(Loss::Expired, out),
             Phase::Acquiring { patience: Patience::AtMost(most), since, .. }
@@ -229,6 +236,7 @@ impl Lease {
     }
 
     fn suspect(&mut self, out: &mut Vec<Output>) {
+        planted!(SuspicionIgnored: return);
         for attempt in &mut self.open {
             attempt.clean = false;
         }
@@ -241,6 +249,8 @@ impl Lease {
 
     /// The user wants the lock no longer.
     fn give_up(&mut self, now: Moment, out: &mut Vec<Output>) {
+        planted!(CancelForgetsWrite: if matches!(self.phase, Phase::Acquiring { .. }) {
+            return self.end(Release::NotHeld, out); });
         match self.phase {
             Phase::New => self.end(Release::NotHeld, out),
             Phase::Acquiring { .. } | Phase::Held(_) | Phase::Lost => self.wind_down(now, out),
@@ -283,6 +293,8 @@ impl Lease {
     }
 
     fn lose(&mut self, loss: Loss, out: &mut Vec<Output>) {
+        planted!(RenewedAfterDeadline: {
+            self.phase = Phase::Lost; return out.push(Output::Event(Event::Lost(loss))); });
         // After a mere expiry the record may still be ours; it is freed when the user lets go and
         // not before, because the work may still be stopping.
         self.phase = Phase::Lost;
@@ -301,6 +313,7 @@ impl Lease {
     /// made straight after a look: what that look said of the time dates its first token, which must
     /// be above those of a record that came and was deleted meanwhile.
     fn is_absent(&self) -> bool {
+        planted!(AbsenceTrusted: return false);
         self.seen.as_ref().is_some_and(|s| s.state == Expected::Absent)
     }
 
@@ -310,6 +323,12 @@ impl Lease {
 
     /// Whether the newest known record names us.
     fn is_ours(&self) -> bool {
+        planted!(OwnerIsHost: return self.holder_seen().is_some_and(|h|
+            h.label == self.settings.label));
+        planted!(RenewsAnother: if matches!(self.phase, Phase::Held(_)) {
+            return self.holder_seen().is_some(); });
+        planted!(ReleasesAnother: if matches!(self.phase, Phase::Releasing { .. }) {
+            return self.holder_seen().is_some(); });
         self.holder_seen().is_some_and(|h| h.id == self.holder)
     }
 
@@ -322,6 +341,8 @@ impl Lease {
         out: &mut Vec<Output>,
     ) {
         let was_write = request.writes.is_some();
+        planted!(ConflictIsReleased: if let (Reply::Conflict, Phase::Releasing { .. }) =
+            (&reply, self.phase) { return self.end(Release::Freed, out); });
         match reply {
             Reply::Applied(state) => self.applied(now.moment, request, state, out),
             Reply::Read { seen, age, orphaned, unix_ms } => {
@@ -334,6 +355,12 @@ impl Lease {
             Reply::Unreadable(bad) => self.unreadable(bad, now.moment, out),
             Reply::Conflict => self.lost_race(now.moment, ids),
             Reply::Failed(fate, trouble) => {
+                planted!(UnknownIsFailure: if (fate, was_write) == (Fate::Unknown, true) {
+                    self.open.pop(); });
+                planted!(UnknownIsSuccess: if (fate, was_write) == (Fate::Unknown, true) {
+                    return self.applied(now.moment, request, Expected::Absent, out); });
+                planted!(ThrottledIsFailure: if let (Fate::Throttled { .. }, true) =
+                    (fate, was_write) { self.open.pop(); });
                 match fate {
                     // Proven never to land: it need not be remembered.
                     Fate::NotSent if was_write => {

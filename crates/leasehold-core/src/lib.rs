@@ -16,8 +16,30 @@
 //! are handed in, requests and events are handed out, so that the same code runs under the driver of
 //! the `leasehold` crate, under a simulator and under a model checker.
 
+/// A line of a wrong variant of the protocol, of which nothing is compiled without the feature
+/// `planted`: `planted!(Bug: let x = wrong)` gives the `x` above another value, and
+/// `planted!(Bug: statement)` does something more.
+#[cfg(feature = "planted")]
+macro_rules! planted {
+    ($bug:ident: let $right:ident = $wrong:expr) => {
+        let $right =
+            if $crate::planted::is_planted($crate::planted::Bug::$bug) { $wrong } else { $right };
+    };
+    ($bug:ident: $wrong:stmt) => {
+        if $crate::planted::is_planted($crate::planted::Bug::$bug) {
+            $wrong
+        }
+    };
+}
+#[cfg(not(feature = "planted"))]
+macro_rules! planted {
+    ($($nothing:tt)*) => {};
+}
+
 pub mod backend;
 pub mod deadline;
 pub mod lease;
 pub mod mutex;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod record;

@@ -29,6 +29,7 @@ pub fn acquire(
         record.past = Some(past(previous, Ended::TakenOver, unix_ms));
     }
     record.token = before.token.next();
+    planted!(TokenNotRaised: record.token = before.token);
     record.write = write;
     record.holders = vec![holder];
     record
@@ -37,10 +38,13 @@ pub fn acquire(
 /// The record by which the holder keeps the lock: one renewal more, so that its bytes differ from
 /// every other and a waiter sees that it lives.
 pub fn renew(before: &Record, write: WriteId) -> Record {
+    planted!(RenewalUnchanged: return before.clone());
+    planted!(RenewalShowsNoLife: return Record { write, ..before.clone() });
     let mut record = before.clone();
     record.write = write;
     for holder in &mut record.holders {
-        holder.renewals += 1;
+        // After the highest number comes 0, which is as good a sign of life.
+        holder.renewals = (holder.renewals + 1) & FencingToken::MAX.0;
     }
     record
 }
@@ -66,6 +70,7 @@ pub fn release(
         let ended = if holder.id == me { Ended::Released } else { Ended::TakenOver };
         record.past = Some(past(holder, ended, unix_ms));
     }
+    planted!(TokenLostAtRelease: record.token = FencingToken(0));
     record.write = write;
     record.holders = vec![];
     record
@@ -94,6 +99,7 @@ pub fn force_release(before: &Record, force: &Force, write: WriteId) -> Record {
     past.reason = Some(bounded(&force.reason));
     record.past = Some(past);
     record.token = before.token.next();
+    planted!(ForceKeepsToken: record.token = before.token);
     record.write = write;
     record.holders = vec![];
     record

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -92,6 +93,11 @@ impl FencingToken {
     /// The token after this one.
     pub fn next(self) -> FencingToken {
         FencingToken(self.0.saturating_add(1).min(FencingToken::MAX.0))
+    }
+
+    /// Whether no record can have a higher one.
+    pub fn is_last(self) -> bool {
+        self.next() >= FencingToken::MAX
     }
 }
 
@@ -183,6 +189,7 @@ pub struct Past {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<HolderId>,
     /// How it ended.
+    #[serde(deserialize_with = "word")]
     pub ended: Ended,
     /// When, by the wall clock of whoever wrote this.
     pub unix_ms: u64,
@@ -204,6 +211,7 @@ pub struct Record {
     #[serde(rename = "leasehold")]
     pub format: u64,
     /// What the name is used as.
+    #[serde(deserialize_with = "word")]
     pub kind: Kind,
     /// The token of the holder, or of the last one while the lock is free.
     pub token: FencingToken,
@@ -223,6 +231,12 @@ pub struct Record {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+/// Reads one of a few words. Left to itself, serde takes `{"mutex":null}` for `"mutex"`.
+fn word<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<T, D::Error> {
+    let text = std::borrow::Cow::<str>::deserialize(d)?;
+    T::deserialize(text.as_ref().into_deserializer())
 }
 
 /// Why bytes are not a record that may be used.
@@ -249,6 +263,13 @@ impl fmt::Display for BadRecord {
 
 impl std::error::Error for BadRecord {}
 
+impl BadRecord {
+    /// It can be read, but its token leaves none for the next holder.
+    pub(crate) fn spent() -> BadRecord {
+        BadRecord::Corrupt("its token leaves none for the next holder".into())
+    }
+}
+
 impl Record {
     /// The holder, if the lock is held.
     pub fn holder(&self) -> Option<&Holder> {
@@ -266,6 +287,9 @@ impl Record {
     pub fn decode(bytes: &[u8]) -> Result<Record, BadRecord> {
         if bytes.len() > MAX_RECORD_BYTES {
             return Err(BadRecord::Corrupt(format!("it has more than {MAX_RECORD_BYTES} bytes")));
+        }
+        if !bytes.trim_ascii_start().starts_with(b"{") && !bytes.trim_ascii_start().is_empty() {
+            return Err(BadRecord::Corrupt("it is not a JSON object".into()));
         }
         // The format is looked at first and alone: what a newer one looks like cannot be known.
         let format = serde_json::from_slice::<Head>(bytes)
@@ -286,7 +310,7 @@ impl Record {
             return fail("its format is 0".into());
         }
         if self.token >= FencingToken::MAX {
-            return fail(format!("its token {} leaves none for the next holder", self.token));
+            return fail("its token is above 2^53 - 2".into());
         }
         if self.kind == Kind::Mutex && self.holders.len() > 1 {
             return fail(format!("it is a mutex with {} holders", self.holders.len()));
@@ -342,7 +366,7 @@ fn describe(bytes: &[u8], error: &serde_json::Error) -> String {
 pub fn salvage_token(bytes: &[u8]) -> Option<FencingToken> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
     let token = value.get("token")?.as_u64()?;
-    (token < FencingToken::MAX.0).then_some(FencingToken(token))
+    Some(FencingToken(token)).filter(|token| !token.is_last())
 }
 
 /// Cuts a text to [`MAX_TEXT_BYTES`], at a character.

@@ -1,10 +1,11 @@
-//! One host's clocks, which run at their own rate and stop in their own ways.
+//! One host's clocks, which run at their own rate, jump, and stop in their own ways.
 
 use std::time::Duration;
 
-use leasehold_core::deadline::{Moment, Now};
+use leasehold_core::deadline::{self, Moment, Now};
 
-use crate::chance::{self, Chance};
+use crate::chance::Chance;
+use crate::plan;
 
 /// How a host stands still.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,15 +32,22 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn draw(chance: &mut Chance) -> Host {
+    /// `wild`: its clocks are off by more than the protocol assumes.
+    pub(crate) fn draw(chance: &mut Chance, wild: bool) -> Host {
+        let (rate, beyond) = (plan::rate(chance), chance.from(667_000, 1_333_001));
         Host {
-            rate: chance::rate(chance),
+            rate: if wild { beyond } else { rate },
             start: chance.from(0, 1 << 40),
             wall_ms: chance.from(1 << 40, 1 << 41),
             hidden: 0,
             asleep: 0,
             stopped: None,
         }
+    }
+
+    /// Its clocks' rate, as a part of true time.
+    pub(crate) fn rate(&self) -> String {
+        format!("{}.{:03}", self.rate / 1_000_000, self.rate / 1000 % 1000)
     }
 
     pub(crate) fn moment(&self, time: u64) -> Moment {
@@ -60,7 +68,13 @@ impl Host {
 
     /// The true time that this span of its own takes.
     pub(crate) fn takes(&self, span: Duration) -> u64 {
-        u64::try_from(span.as_micros() * 1_000_000 / u128::from(self.rate)).unwrap() + 1
+        let span = u64::try_from(span.as_micros()).unwrap_or(u64::MAX >> 20);
+        span.saturating_mul(1_000_000) / self.rate + 1
+    }
+
+    /// Somebody sets the wall clock.
+    pub(crate) fn wall_jumps(&mut self, by_ms: i64) {
+        self.wall_ms = self.wall_ms.saturating_add_signed(by_ms);
     }
 
     pub(crate) fn go_on(&mut self, time: u64) -> Option<Stop> {
@@ -77,4 +91,12 @@ impl Host {
     pub(crate) fn is_paused(&self) -> bool {
         matches!(self.stopped, Some((Stop::Pause, _)))
     }
+}
+
+/// The driver's rule: whether the wall clock ran so far ahead of the steady ones between two looks
+/// that the host may have been paused unseen.
+pub(crate) fn is_suspicious(looked_at: Now, now: Now, ttl: Duration) -> bool {
+    let wall = Duration::from_millis(now.unix_ms.saturating_sub(looked_at.unix_ms));
+    let steady = now.moment.longest_since(looked_at.moment);
+    wall > steady + deadline::suspicious_jump(ttl)
 }

@@ -1,59 +1,33 @@
 //! What happened in a world: each "always" is worth as much as the counters beside it.
 
+/// Counters of a kind of world.
+pub trait Tally: Default + Clone + Send {
+    /// Adds what happened in another world.
+    fn add(&mut self, other: &Self);
+
+    /// Each counter by its name, what it counts, and its value.
+    fn rows(&self) -> Vec<(&'static str, &'static str, u64)>;
+}
+
+/// Makes a [`Tally`]: a public struct of counters, each with a sentence for people.
 macro_rules! tally {
-    ($($name:ident),+ $(,)?) => {
-        /// How often each thing happened.
+    ($(#[$doc:meta])+ $tally:ident { $($name:ident $says:literal,)+ }) => {
+        $(#[$doc])+
         #[derive(Default, Debug, Clone, PartialEq, Eq)]
-        pub struct Tally {
-            $(#[doc = stringify!($name)] pub $name: u64,)+
+        pub struct $tally {
+            $(#[doc = $says] pub $name: u64,)+
         }
 
-        impl Tally {
-            /// Adds what happened in another world.
-            pub fn add(&mut self, other: &Tally) {
+        impl $crate::tally::Tally for $tally {
+            fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)+
             }
 
-            /// Panics if something never happened: such a run has shown nothing of it.
-            pub fn assert_that_everything_happened(&self) {
-                $(assert!(self.$name > 0, "{} never happened", stringify!($name));)+
+            fn rows(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), $says, self.$name),)+]
             }
         }
     };
 }
 
-tally! {
-    events,
-    grants,
-    grants_by_reading,
-    grants_by_the_first_write,
-    renewals,
-    releases,
-    refusals,
-    failures,
-    found_free,
-    expiries,
-    ends_noticed,
-    deletions_noticed,
-    suspicions,
-    takeovers_by_sight,
-    takeovers_by_age,
-    takeovers_of_orphans,
-    takeovers_by_giving_up,
-    second_leases,
-    lost_requests,
-    lost_replies,
-    late_writes_landed,
-    late_writes_refused,
-    second_copies_refused_first,
-    throttled_but_landed,
-    never_sent,
-    cancels,
-    crashes,
-    freezes,
-    suspends,
-    pauses,
-    forced,
-    deleted,
-    hints,
-}
+pub(crate) use tally;

@@ -87,8 +87,9 @@ impl Client {
         self.0.backend.liveness()
     }
 
-    /// Waits until every release is settled that is under way without a guard: of dropped guards
-    /// and of cancelled acquisitions. Guards that are still alive are not waited for.
+    /// Waits until every release is settled that is under way without a guard: of dropped guards,
+    /// of cancelled acquisitions, and of those that ended without the lock while a write was on its
+    /// way. Guards that are still alive are not waited for.
     pub async fn close(self) {
         let mut leaving = self.0.leaving.subscribe();
         // The sender lives in `self`, so waiting cannot fail.
@@ -158,11 +159,13 @@ async fn work(mut queue: mpsc::UnboundedReceiver<BoxFuture<'static, ()>>) {
     let mut running = JoinSet::new();
     loop {
         tokio::select! {
+            // Nothing here is left to chance, and what has ended does not pile up.
+            biased;
+            Some(_) = running.join_next() => {}
             job = queue.recv() => match job {
                 Some(job) => drop(running.spawn(job)),
                 None => break,
             },
-            Some(_) = running.join_next() => {}
         }
     }
     while running.join_next().await.is_some() {}

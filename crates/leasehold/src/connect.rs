@@ -57,6 +57,9 @@ const SCHEMES: &[&str] = &[
     "file:///dir",
 ];
 
+#[cfg(all(test, feature = "file"))]
+mod fuzz;
+
 /// What a `file://` URL says.
 #[cfg(feature = "file")]
 struct FilePlace {
@@ -68,8 +71,11 @@ struct FilePlace {
 fn parse_file(rest: &str) -> Result<FilePlace, String> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     if !path.starts_with('/') {
+        // Somebody may have taken this for a store with a password.
+        let place = path.rsplit_once('@').map_or(path, |(_, place)| place);
         return Err(format!(
-            "file:// takes an absolute path, with three slashes: file:///{path} (found {path:?})"
+            "file:// takes an absolute path, with three slashes, such as {:?}",
+            format!("file:///{place}")
         ));
     }
     let mut network_fs = false;
@@ -97,8 +103,9 @@ fn percent_decode(text: &str) -> Result<Vec<u8>, String> {
             rest = tail;
             continue;
         }
-        let digits = tail.get(..2).and_then(|d| std::str::from_utf8(d).ok());
-        let byte = digits.and_then(|d| u8::from_str_radix(d, 16).ok());
+        // A number's parser would take `+1` for two digits.
+        let digit = |at: usize| tail.get(at).and_then(|d| char::from(*d).to_digit(16));
+        let byte = digit(0).zip(digit(1)).and_then(|(a, b)| u8::try_from(a * 16 + b).ok());
         bytes.push(byte.ok_or_else(|| {
             format!("the path {text:?} has a % without two hexadecimal digits; write %25 for %")
         })?);

@@ -69,6 +69,7 @@ struct Leash<'a> {
 
 impl Drop for Leash<'_> {
     fn drop(&mut self) {
+        planted!(CancelLeaksGrant: return);
         if let Some(let_go) = self.let_go.take() {
             let _ = let_go.send(self.shared.leaving());
         }
@@ -103,6 +104,7 @@ async fn acquisition(
     let now = shared.env.now();
     if let Patience::AtMost(most) = order.patience {
         let left = most.saturating_sub(now.moment.longest_since(began.moment));
+        planted!(TimeInQueueForgotten: let left = most);
         order.patience = Patience::AtMost(left.max(Duration::from_millis(1)));
     }
     let memory = lane.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
@@ -123,6 +125,7 @@ async fn acquisition(
         began,
         looked_at: now,
         answer: Some(answer),
+        settling: None,
         let_go: Some(let_go),
         standing,
         trouble: None,

@@ -76,7 +76,8 @@ async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Err
         force.unix_ms = now_ms;
         let write = WriteId(shared.env.unique());
         let (record, outcome) = match Record::decode(&found.bytes) {
-            Ok(before) => {
+            // What leaves no token for the next holder is as good as damaged.
+            Ok(before) if !before.token.is_last() => {
                 if let Some((_, landed)) = ours.iter().find(|(id, _)| *id == before.write) {
                     return Ok(landed.clone());
                 }
@@ -89,9 +90,10 @@ async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Err
                 let token = record.token;
                 (record, Forced::Released { holder: seen, token })
             }
-            Err(_bad) => {
+            Ok(_) | Err(_) => {
                 target = Some(Target::Damage);
-                let first = FencingToken(reading.unix_ms.unwrap_or(now_ms).max(1));
+                let most = FencingToken::MAX.0 / 2;
+                let first = FencingToken(reading.unix_ms.unwrap_or(now_ms).clamp(1, most));
                 let record = mutex::repair(&found.bytes, first, &force, write);
                 let token = record.token;
                 (record, Forced::Repaired { token })

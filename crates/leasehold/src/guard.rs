@@ -75,6 +75,8 @@ impl Guard {
     /// Until when the lock is held unless it is renewed again, on this host's steady clocks. Zero
     /// span when it is lost.
     pub fn deadline(&self) -> Deadline {
+        planted!(DoubtIsHeld: if let Standing::Suspect(deadline) = &*self.standing.borrow() {
+            return *deadline; });
         match &*self.standing.borrow() {
             Standing::Held(deadline) if !self.is_forked() => *deadline,
             _ => Deadline { sent: self.shared.env.now().moment, span: Duration::ZERO },
@@ -89,6 +91,7 @@ impl Guard {
     /// Whether the lock is held now: a comparison with a clock that counts suspension, not a flag.
     /// Never waits.
     pub fn is_held(&self) -> bool {
+        planted!(GuardIsAFlag: return matches!(&*self.standing.borrow(), Standing::Held(_)));
         !self.time_left().is_zero()
     }
 
@@ -133,6 +136,7 @@ impl Guard {
         };
         let before = before.or_else(|| (!self.is_held()).then(|| self.lost_now()));
         self.leave();
+        planted!(ReleaseNotAwaited: return Ok(()));
         let over = self.standing.wait_for(|s| matches!(s, Standing::Released | Standing::Lost(_)));
         let result = match over.await.as_deref() {
             Ok(Standing::Lost(error)) => Err(error.clone()),
@@ -158,6 +162,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        planted!(DropForgotten: return std::mem::forget(self.let_go.take()));
         self.leave();
     }
 }

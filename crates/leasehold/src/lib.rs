@@ -30,6 +30,25 @@
 //! [`connect`] gives a [`Client`], which makes a [`Mutex`], which gives a [`Guard`]. The protocol is
 //! in [`leasehold_core`]; the stores are in [`backend`].
 
+/// A line of a wrong variant of the library, of which nothing is compiled without the feature
+/// `planted`: see the macro of the same name in `leasehold_core`.
+#[cfg(feature = "planted")]
+macro_rules! planted {
+    ($bug:ident: let $right:ident = $wrong:expr) => {
+        let $right =
+            if $crate::planted::is_planted($crate::planted::Bug::$bug) { $wrong } else { $right };
+    };
+    ($bug:ident: $wrong:stmt) => {
+        if $crate::planted::is_planted($crate::planted::Bug::$bug) {
+            $wrong
+        }
+    };
+}
+#[cfg(not(feature = "planted"))]
+macro_rules! planted {
+    ($($nothing:tt)*) => {};
+}
+
 pub mod backend;
 mod client;
 mod connect;
@@ -40,6 +59,8 @@ mod force;
 mod guard;
 mod holder;
 mod mutex;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod status;
 
 pub use client::Client;

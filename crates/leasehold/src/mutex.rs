@@ -145,6 +145,7 @@ impl Mutex {
         };
         // The section ended by itself, but perhaps it ran past its deadline without an await.
         if !guard.is_held() {
+            planted!(SectionUnchecked: return Ok(done));
             return Err(guard.lost_now());
         }
         guard.release().await?;
@@ -162,13 +163,24 @@ impl Mutex {
         }
     }
 
-    async fn begin(&self, patience: Patience) -> Result<Attempt, Error> {
+    async fn begin(&self, mut patience: Patience) -> Result<Attempt, Error> {
+        let env = &self.client.0.env;
+        let began = env.now().moment;
         loop {
-            match self.perform(patience, false).await? {
+            let outcome = self.perform(patience, false).await?;
+            planted!(GrantUnchecked: if let Outcome::Granted(guard) = outcome {
+                return Ok(Attempt::Acquired(guard)); });
+            match outcome {
                 // Checked once more on this side of the wait: between the grant and this moment
                 // the host may have slept.
                 Outcome::Granted(guard) if guard.is_held() => return Ok(Attempt::Acquired(guard)),
-                Outcome::Granted(_) | Outcome::Free => {}
+                Outcome::Granted(_) | Outcome::Free => {
+                    if let Patience::AtMost(_) = patience {
+                        let waited = env.now().moment.longest_since(began);
+                        let left = self.timeout.unwrap_or_default().saturating_sub(waited);
+                        patience = Patience::AtMost(left);
+                    }
+                }
                 Outcome::Held(Some(holder)) => return Ok(Attempt::Held(holder)),
                 Outcome::Held(None) => return Err(self.timed_out(None)),
             }

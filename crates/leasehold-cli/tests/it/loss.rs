@@ -148,3 +148,15 @@ fn a_command_that_ends_in_the_last_moment_is_not_blamed() {
     run.await_line("up");
     run.end().expect(0);
 }
+
+#[test]
+fn a_command_does_not_begin_after_its_lease() {
+    // We were stopped just before the shim was started, for longer than the lease: the keeper has
+    // found nobody to kill, and the next holder is at work. The command must not run beside it, not
+    // even for the moment until we notice.
+    let world = World::new();
+    let parent = std::process::id().to_string();
+    let shim = |until: &str| world.run(&["__exec", &parent, until, "/bin/echo", "echo", "ran"]);
+    assert_eq!(shim("1").expect(79).out, "");
+    assert_eq!(shim(&u64::MAX.to_string()).expect(0).out, "ran\n");
+}

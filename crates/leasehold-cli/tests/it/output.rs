@@ -16,10 +16,7 @@ fn status_tells_a_lock_that_is_held_from_one_that_is_free() {
     assert!(seen.out.contains(&format!("token      {token}\n")), "{seen:?}");
     let seen = world.run(&["status", "x", "--json"]).expect(0);
     assert!(seen.out.contains("\"state\": \"held\""), "{seen:?}");
-    assert!(
-        seen.out.contains("\"label\": \"me \\u001b]52;c;ZXZpbA==\\u0007\u{202e}\""),
-        "{seen:?}"
-    );
+    assert!(seen.out.contains("\"label\": \"me \\u001b]52;c;ZXZpbA==\\u0007\\u202e\""), "{seen:?}");
     let seen = world.run(&["run", "-n", "x", "--", "true"]).expect(75);
     assert!(!seen.err.contains('\x1b') && !seen.err.contains('\u{202e}'), "{seen:?}");
     holder.kill();

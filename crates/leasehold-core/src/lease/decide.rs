@@ -4,26 +4,15 @@ use std::time::Duration;
 
 use serde_json::Map;
 
+use super::takeover::Verdict;
 use super::{Attempt, Event, Failure, Lease, Loss, Output, Outstanding, Patience, Phase, Release};
-use super::{Request, Seen, Sighting};
+use super::{Request, Seen};
 use crate::backend::{Fate, Trouble};
 use crate::deadline::{self, Deadline, Moment, Now, Poll};
 use crate::mutex;
-use crate::record::{BadRecord, Ended, FencingToken, Holder, Kind, Record, WriteId, bounded};
+use crate::record::{BadRecord, Ended, FencingToken, Holder, Record, WriteId, bounded};
 
 type Ids<'a> = dyn FnMut() -> u128 + 'a;
-
-/// What a waiter makes of the newest record.
-enum Verdict {
-    /// Write ourselves into it.
-    Take,
-    /// It names us already, by a write whose reply came too late to count.
-    Refresh,
-    /// Another holds, for about this long unless it renews.
-    Wait(Duration),
-    /// The name is used as something else.
-    WrongKind(Kind),
-}
 
 impl Lease {
     /// Takes a state as the newest one known.
@@ -59,10 +48,14 @@ impl Lease {
         let ours = seen.record.as_ref().map(|r| r.write);
         self.see(seen);
         self.sight(now);
+        planted!(ReadIsRenewal: if let (Phase::Held(_), true) = (self.phase, self.is_ours()) {
+            self.phase = Phase::Held(Deadline::of_write(now, self.settings.ttl)); });
         if !unchanged {
             // The state that our open writes were conditioned on is gone for ever: one of them made
             // the new state, or all of them are dead.
             let landed = self.open.iter().find(|a| Some(a.id) == ours).cloned();
+            planted!(LandedByName: let landed =
+                self.open.last().filter(|_| self.is_ours()).cloned());
             self.open.clear();
             if let Some(attempt) = landed {
                 self.recovered();
@@ -73,6 +66,7 @@ impl Lease {
                 self.back_off(now, ids);
             }
         }
+        planted!(UnchangedIsProof: self.open.clear());
         if self.open.is_empty() {
             self.recovered();
         }
@@ -80,29 +74,15 @@ impl Lease {
         true
     }
 
-    /// Notes since when the holder has given no sign of life.
-    fn sight(&mut self, now: Moment) {
-        let record = self.seen.as_ref().and_then(|s| s.record.as_ref());
-        let shown = record.and_then(|r| {
-            let holder = r.holder()?;
-            Some(Sighting {
-                token: r.token,
-                holder: holder.id,
-                renewals: holder.renewals,
-                since: now,
-            })
-        });
-        let sign = |s: &Sighting| (s.token, s.holder, s.renewals);
-        self.sighting = shown.map(|new| match self.sighting.take() {
-            Some(old) if sign(&old) == sign(&new) => old,
-            _ => new,
-        });
-    }
-
     /// One of our writes is known to have landed, and `seen` is what it wrote.
     pub(super) fn landed(&mut self, attempt: &Attempt, now: Moment, out: &mut Vec<Output>) {
         self.suspect &= !attempt.clean;
+        planted!(SuspicionSettledByAny: self.suspect = false);
+        planted!(GrantDespitePause: let attempt = &Attempt { clean: true, ..attempt.clone() });
         let deadline = Deadline::of_write(attempt.sent, self.settings.ttl);
+        planted!(DeadlineFromReply: let deadline = Deadline::of_write(now, self.settings.ttl));
+        planted!(RenewedAfterDeadline: if self.phase == Phase::Lost {
+            self.phase = Phase::Held(deadline); });
         match self.phase {
             Phase::Acquiring { .. } if attempt.clean && !deadline.is_past(now) => {
                 let Some(record) = self.seen.as_ref().and_then(|s| s.record.as_ref()) else {
@@ -129,6 +109,7 @@ impl Lease {
 
     /// What a newly read state means for somebody who holds, or is letting go.
     fn settle(&mut self, out: &mut Vec<Output>) {
+        planted!(DeletionIgnored: if self.is_absent() { return; });
         if self.is_ours() {
             return;
         }
@@ -177,6 +158,7 @@ impl Lease {
 
     /// A write was refused, and who won was not told. It proves nothing about that write.
     pub(super) fn lost_race(&mut self, now: Moment, ids: &mut Ids<'_>) {
+        planted!(ConflictIsFailure: self.open.truncate(self.open.len().saturating_sub(1)));
         self.back_off(now, ids);
         self.must_read = true;
     }
@@ -214,6 +196,8 @@ impl Lease {
         ids: &mut Ids<'_>,
         out: &mut Vec<Output>,
     ) {
+        planted!(SurrendersAtTrouble: if matches!(self.phase, Phase::Held(_)) {
+            return self.lose(Loss::Expired, out); });
         self.failures += 1;
         let since = *self.failing_since.get_or_insert(now);
         let ttl = self.settings.ttl;
@@ -268,11 +252,14 @@ impl Lease {
     }
 
     fn advance_waiter(&mut self, now: Now, ids: &mut Ids<'_>, out: &mut Vec<Output>) {
+        planted!(PatienceFromRequest: self.pause = Some((now.moment, Duration::ZERO)));
         if self.must_read || self.seen.is_none() {
             return self.send(Request::Read, deadline::belief(self.settings.ttl), out);
         }
+        planted!(AgeByWallClock: self.age =
+            crate::planted::age_by_wall(self.holder_seen(), now.unix_ms));
         match self.judge(now.moment) {
-            Verdict::WrongKind(kind) => self.fail(Failure::WrongKind(kind), now.moment, out),
+            Verdict::Never(failure) => self.fail(failure, now.moment, out),
             Verdict::Wait(left) => self.wait(left, now.moment, ids, out),
             Verdict::Take if matches!(self.phase, Phase::Acquiring { look: true, .. }) => {
                 out.push(Output::Event(Event::Free));
@@ -302,35 +289,6 @@ impl Lease {
         }
     }
 
-    /// What the newest record means for a waiter, now.
-    fn judge(&self, now: Moment) -> Verdict {
-        let Some(record) = self.seen.as_ref().and_then(|s| s.record.as_ref()) else {
-            return Verdict::Take;
-        };
-        if record.kind != Kind::Mutex {
-            return Verdict::WrongKind(record.kind);
-        }
-        let Some(holder) = record.holder() else { return Verdict::Take };
-        if holder.id == self.holder {
-            return Verdict::Refresh;
-        }
-        if self.orphaned && holder.takeover_delay_ms == 0 {
-            return Verdict::Take;
-        }
-        let (ttl, delay) = (holder.ttl(), holder.takeover_delay());
-        let by_sight = self.sighting.as_ref().map_or(Duration::MAX, |s| {
-            deadline::takeover_due(ttl, delay).saturating_sub(now.shortest_since(s.since))
-        });
-        let by_age = self.age.map_or(Duration::MAX, |age| {
-            let uncertainty = self.settings.facts.clock_uncertainty;
-            deadline::takeover_age(ttl, delay, uncertainty).saturating_sub(age)
-        });
-        match by_sight.min(by_age) {
-            Duration::ZERO => Verdict::Take,
-            left => Verdict::Wait(left),
-        }
-    }
-
     fn wait(&mut self, left: Duration, now: Moment, ids: &mut Ids<'_>, out: &mut Vec<Output>) {
         let Phase::Acquiring { patience, since, .. } = self.phase else { return };
         if patience == Patience::Try {
@@ -346,6 +304,7 @@ impl Lease {
             to_expiry: left,
         };
         self.pause = Some((now, poll.sleep(ids())));
+        planted!(HintsTrusted: if poll.notifies { self.pause = Some((now, deadline::TTL_MAX)); });
         self.must_read = true;
         self.polite = false;
         let token = record.token;
@@ -400,6 +359,8 @@ impl Lease {
 
     fn send_write(&mut self, record: Record, left: Duration, now: Moment, out: &mut Vec<Output>) {
         let Some(seen) = &self.seen else { return };
+        planted!(OneWriteId: let record = Record { write: WriteId(self.holder.0), ..record });
+        planted!(EarlierWritesForgotten: self.open.clear());
         self.open.push(Attempt { id: record.write, sent: now, clean: true });
         self.send(Request::Write(seen.state.clone(), record), left, out);
     }
@@ -407,6 +368,8 @@ impl Lease {
     fn send(&mut self, request: Request, left: Duration, out: &mut Vec<Output>) {
         self.requests += 1;
         let number = self.requests;
+        planted!(BlindRelease: let request = crate::planted::blind(request, false));
+        planted!(BlindTakeover: let request = crate::planted::blind(request, true));
         let writes = match &request {
             Request::Read => None,
             Request::Write(_, record) => Some(record.clone()),
@@ -416,10 +379,12 @@ impl Lease {
         out.push(Output::Send { number, request, timeout });
     }
 
-    /// Where a record that does not exist starts: at the time, and above everything seen.
+    /// Where a record that does not exist starts: at the time, and above everything seen. A clock
+    /// beyond all reason cannot use up all tokens at once.
     fn first_token(&self, now: Now) -> FencingToken {
-        let time = FencingToken(self.unix_ms.unwrap_or(now.unix_ms).clamp(1, FencingToken::MAX.0));
-        self.highest.map_or(time, |seen| time.max(seen.next()))
+        planted!(TokenReused: return FencingToken(1));
+        let time = self.unix_ms.unwrap_or(now.unix_ms).clamp(1, FencingToken::MAX.0 / 2);
+        FencingToken(time).max(self.highest.map_or(FencingToken(1), FencingToken::next))
     }
 
     fn us(&self, now: Now) -> Holder {
@@ -457,6 +422,7 @@ impl Lease {
         // A pause of no length is no reason to sleep until something else comes up.
         let pause = self.pause.filter(|_| self.outstanding.is_none());
         let by_pause = pause.map(|(since, span)| span.saturating_sub(now.longest_since(since)));
+        planted!(WakeupLost: let by_pause = by_pause.filter(|left| !left.is_zero()));
         // An answer is owed within the request's timeout; this is the net below it.
         let by_request = self.outstanding.as_ref().map(|_| self.settings.ttl);
         let first = [by_phase, by_pause, by_request].into_iter().flatten().min();

@@ -5,5 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::unchecked_time_subtraction)]
 
 mod deadline;
+mod fuzz;
 mod record;
 mod schedule;

@@ -261,3 +261,49 @@ fn ids_have_one_spelling() {
         assert!(bad.parse::<WriteId>().is_err(), "{bad}");
     }
 }
+
+/// `[2]` is no record of a later format, and whoever finds it need not look for a newer program.
+/// Found by fuzzing.
+#[test]
+fn an_array_is_not_newer() {
+    assert_eq!(verdict(b"[2]"), Some(Verdict::Corrupt));
+    assert_eq!(verdict(b" {\"leasehold\":2}"), Some(Verdict::Newer));
+}
+
+/// Serde takes `{"mutex":null}` for the word "mutex", which no client in another language does. Both
+/// must refuse it, or one would hold where the other reports damage. Found by fuzzing.
+#[test]
+fn a_word_is_a_text() {
+    let good = vectors().good.into_iter().find(|v| v.name == "free, after being forced").unwrap();
+    for (word, object) in [("\"mutex\"", "{\"mutex\":null}"), ("\"forced\"", "{\"forced\":null}")] {
+        let bad = good.record.replace(word, object);
+        assert_ne!(bad, good.record);
+        assert_eq!(verdict(bad.as_bytes()), Some(Verdict::Corrupt), "{bad}");
+    }
+}
+
+/// A field of a later version has a number that needs all digits of a double. It is written back as
+/// the number that was read, not as a neighbour. Found by fuzzing.
+#[test]
+fn doubles_of_others_survive() {
+    let vectors = vectors();
+    let good = vectors.good.iter().find(|v| v.name == "free, never held").unwrap();
+    let with = |number: &str| good.record.replace("[]}", &format!("[],\"x\":{number}}}"));
+    let alike = ("123456789012347890123", "1.234567890123479e+20");
+    for (number, wanted) in
+        [alike, ("5e-324", "5e-324"), ("0.30000000000000004", "0.30000000000000004")]
+    {
+        assert_eq!(text(&decode(number, &with(number))), with(wanted));
+    }
+}
+
+/// After the highest number of renewals comes 0, and not a number that nobody can read. Found by
+/// fuzzing.
+#[test]
+fn renewals_begin_anew_after_the_highest() {
+    let vectors = vectors();
+    let bounds = vectors.good.iter().find(|v| v.name == "the bounds").unwrap();
+    let renewed = mutex::renew(&decode(&bounds.name, &bounds.record), WriteId(1));
+    assert_eq!(renewed.holders[0].renewals, 0);
+    assert_eq!(Record::decode(&renewed.encode()), Ok(renewed));
+}

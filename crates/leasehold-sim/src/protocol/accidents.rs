@@ -1,69 +1,162 @@
-//! What happens to hosts, and what operators do.
+//! What happens to hosts and to the store, and what operators do.
 
 use leasehold_core::lease::{Input, Memory};
 use leasehold_core::mutex::{self, Force};
 use leasehold_core::record::WriteId;
 
+use super::checks::shown;
+use super::client::LOOK_AT_CLOCK;
+use super::promises::TOKENS_RISE;
 use super::world::{Happening, World};
+use crate::chance::Chance;
+use crate::fault::{Fault, Site};
 use crate::host::Stop;
+use crate::plan;
+
+/// What can happen by accident, each as often as the others.
+const ACCIDENTS: [Fault; 10] = [
+    Fault::Crash,
+    Fault::Freeze,
+    Fault::Suspend,
+    Fault::Pause,
+    Fault::WallJump,
+    Fault::Outage,
+    Fault::Cut,
+    Fault::Denied,
+    Fault::Break,
+    Fault::Delete,
+];
 
 impl World {
-    pub(crate) fn accident(&mut self) {
+    /// Every accident is drawn from a stream of its own, so that none depends on another.
+    pub(crate) fn accident(&mut self, number: u64) {
         if self.is_calm() {
-            for who in 0..self.clients.len() {
-                self.goes_on(who);
-            }
             return;
         }
-        let pace = self.chance.from(1000, self.plan.ttl_most / 2);
-        self.later(pace, Happening::Accident);
-        let who = usize::try_from(self.chance.from(0, self.clients.len() as u64)).unwrap();
-        match self.chance.from(0, 6) {
-            0 if self.plan.crashes => self.crash(who),
-            1 if self.plan.freezes => self.stop(who, Stop::Freeze),
-            2 if self.plan.suspends => self.stop(who, Stop::Suspend),
-            3 if self.plan.pauses => self.stop(who, Stop::Pause),
-            4 if self.plan.forces && self.store.state.is_some() => self.force(),
-            5 if self.plan.deletes && self.chance.permille(500) => self.delete(),
-            _ => {}
+        let mut chance = Chance::of(self.seed, plan::ACCIDENT + number);
+        let pace = chance.from(1000, self.plan.ttl_most / 3);
+        self.later(pace, Happening::Accident { number: number + 1 });
+        let who = chance.pick(self.clients.len());
+        let fault = ACCIDENTS[chance.pick(ACCIDENTS.len())];
+        let site = Site::new(who, 0, number, 0);
+        if fault == Fault::Break && self.store.state.is_none()
+            || fault == Fault::Delete && chance.permille(500)
+            || !self.weather.draw(fault, site, self.time)
+        {
+            return;
+        }
+        let span = chance.from(1000, self.plan.ttl_most * 5 / 2);
+        // The store is away as often as anything else happens, but most often not for long.
+        let away = if chance.permille(700) { span / 8 } else { span };
+        match fault {
+            Fault::Crash => self.crash(who),
+            Fault::Freeze => self.stop(who, Stop::Freeze, site),
+            Fault::Suspend => self.stop(who, Stop::Suspend, site),
+            Fault::Pause => self.stop(who, Stop::Pause, site),
+            Fault::Outage => self.goes_away(None, away, false),
+            Fault::Cut => self.goes_away(Some(who), away, false),
+            Fault::Denied => self.goes_away(chance.permille(500).then_some(who), away, true),
+            Fault::Break => self.force(WriteId(chance.id())),
+            Fault::Delete => self.delete(),
+            _ => {
+                let by = i64::try_from(span / 1000).unwrap_or_default();
+                self.jump(who, if chance.permille(500) { by } else { -by });
+            }
+        }
+    }
+
+    pub(crate) fn calms(&mut self) {
+        (0..self.clients.len()).for_each(|who| self.goes_on(who));
+        self.later(self.plan.ttl_most * 2, Happening::Death);
+    }
+
+    pub(crate) fn holder_dies(&mut self) {
+        let holder = self.clients.iter().position(|client| client.granted.is_some());
+        if let Some(who) = holder.filter(|_| self.plan.on.has(Fault::Crash)) {
+            self.count.deaths_in_the_calm += 1;
+            self.crash(who);
         }
     }
 
     fn crash(&mut self, who: usize) {
-        self.tally.crashes += 1;
+        self.tell(who, || ("crashes, and starts again".into(), String::new()));
         self.clients[who].host.go_on(self.time);
         self.renew_client(who, Memory::default());
-        self.clients[who].process += 1;
+        let client = &mut self.clients[who];
+        client.process += 1;
+        client.stops += 1;
+        client.held_back.clear();
         self.plan_next(who);
     }
 
-    fn stop(&mut self, who: usize, stop: Stop) {
-        if self.clients[who].host.stopped.is_some() {
+    pub(crate) fn stop(&mut self, who: usize, how: Stop, site: Site) {
+        let client = &mut self.clients[who];
+        if client.host.stopped.is_some() {
             return;
         }
-        match stop {
-            Stop::Freeze => self.tally.freezes += 1,
-            Stop::Suspend => self.tally.suspends += 1,
-            Stop::Pause => self.tally.pauses += 1,
-        }
-        self.clients[who].host.stopped = Some((stop, self.time));
-        let span = self.chance.from(1000, self.plan.ttl_most * 5 / 2);
-        self.later(span, Happening::GoesOn { who });
+        client.host.stopped = Some((how, self.time));
+        client.stops += 1;
+        let stop = client.stops;
+        let mut chance = Chance::of(self.seed, site.stream(Fault::Freeze) ^ plan::STORE);
+        let span = chance.from(1000, self.plan.ttl_most * 5 / 2);
+        self.later(span, Happening::GoesOn { who, stop });
+        self.tell(who, || {
+            let what = match how {
+                Stop::Freeze => "is frozen",
+                Stop::Suspend => "sleeps, with its host",
+                Stop::Pause => "is paused, with its machine",
+            };
+            (format!("{what} for {} ms", span / 1000), String::new())
+        });
     }
 
     pub(crate) fn goes_on(&mut self, who: usize) {
-        let Some(stop) = self.clients[who].host.go_on(self.time) else { return };
-        if stop == Stop::Pause {
-            self.step(who, Input::Suspect);
-        }
+        let client = &mut self.clients[who];
+        let Some(stop) = client.host.go_on(self.time) else { return };
+        let grants = std::mem::take(&mut client.held_back);
         // What came meanwhile is taken up in any order.
-        let mut inbox = std::mem::take(&mut self.clients[who].inbox);
-        while !inbox.is_empty() {
-            let pick = usize::try_from(self.chance.from(0, inbox.len() as u64)).unwrap();
-            let input = inbox.swap_remove(pick);
-            self.step(who, input);
+        let mut inbox = std::mem::take(&mut client.inbox);
+        self.tell(who, || ("goes on".into(), String::new()));
+        for grant in grants {
+            self.acts(who, grant);
         }
-        self.step(who, Input::Wake);
+        if stop != Stop::Freeze {
+            // Timers count what the steady clock counts that stood, so they are late by as much.
+            let woken = inbox.iter().position(|(input, _)| *input == Input::Wake);
+            if let Some(at) = woken {
+                inbox.swap_remove(at);
+                let client = &mut self.clients[who];
+                let most = client.host.takes(LOOK_AT_CLOCK);
+                let late = client.chance.from(0, most);
+                let (to, wake) = ((who, client.life), client.wakes);
+                self.later(late, Happening::Wake { to, wake });
+            }
+        }
+        while !inbox.is_empty() {
+            let pick = self.clients[who].chance.pick(inbox.len());
+            let (input, deletions) = inbox.swap_remove(pick);
+            self.step(who, input, deletions);
+        }
+        if stop == Stop::Freeze {
+            self.step(who, Input::Wake, None);
+        }
+    }
+
+    fn goes_away(&mut self, who: Option<usize>, span: u64, denied: bool) {
+        let beyond = span > self.plan.ttl_most;
+        self.count.outages_beyond_a_ttl += u64::from(beyond);
+        self.count.outages_within_a_ttl += u64::from(!beyond);
+        self.weather.goes_away(who, self.time + span, denied);
+        self.tell_of("store", || {
+            let what = if denied { "refuses its service" } else { "is away" };
+            let whom = who.map_or("everybody".into(), |who| format!("client {who}"));
+            (format!("{what} for {} ms, for {whom}", span / 1000), String::new())
+        });
+    }
+
+    fn jump(&mut self, who: usize, by_ms: i64) {
+        self.clients[who].host.wall_jumps(by_ms);
+        self.tell(who, || (format!("has its wall clock set by {by_ms} ms"), String::new()));
     }
 
     fn end_by_operator(&mut self) {
@@ -73,22 +166,24 @@ impl World {
         }
     }
 
-    fn force(&mut self) {
-        self.tally.forced += 1;
+    fn force(&mut self, write: WriteId) {
         self.end_by_operator();
         let force = Force { by: "chance".into(), reason: String::new(), unix_ms: 0 };
-        let before = self.store.record().expect("there is one");
-        let record = mutex::force_release(before, &force, WriteId(self.chance.id()));
-        assert!(Some(record.token) > self.last_token, "forcing did not raise the token");
-        self.last_token = Some(record.token);
-        self.put(record);
+        let Some(before) = self.store.record() else { return };
+        let record = mutex::force_release(before, &force, write);
+        let (token, last) = (record.token, self.last_token);
+        self.promised(Some(token) > last, TOKENS_RISE, || {
+            format!("a break wrote token {token} after {}", shown(last))
+        });
+        self.last_token = Some(token);
+        self.put(record, None);
+        self.tell_of("operator", || ("breaks the lock".into(), String::new()));
     }
 
     fn delete(&mut self) {
-        self.tally.deleted += u64::from(self.store.state.is_some());
         self.end_by_operator();
-        self.store.state = None;
-        self.store.deletions += 1;
+        self.store.delete(self.time);
         self.hint();
+        self.tell_of("operator", || ("deletes the record".into(), String::new()));
     }
 }

@@ -4,23 +4,14 @@ use std::time::Duration;
 
 use leasehold_core::deadline::Moment;
 use leasehold_core::lease::Release;
-use leasehold_core::record::{FencingToken, Holder, HolderId, Record};
+use leasehold_core::record::{FencingToken, Holder, Record};
 
-use super::register::State;
-use super::world::{Act, World};
-
-/// Who sent a write, and when by their own clocks.
-#[derive(Clone)]
-pub(crate) struct Author {
-    pub(crate) who: usize,
-    pub(crate) holder: HolderId,
-    pub(crate) process: u64,
-    pub(crate) sent: Moment,
-    /// How much their clocks had missed by then.
-    pub(crate) hidden: u64,
-    /// Whether the sender had been told to give up.
-    pub(crate) gives_up: bool,
-}
+use super::promises::{
+    DUE_TAKEOVER, LIVE_RENEWAL, NO_GHOST, ONE_BELIEVER, OWN_RELEASE, RELEASE_STANDS,
+    RIGHTFUL_BELIEF, TOKENS_RISE,
+};
+use super::resource::Grant;
+use super::world::World;
 
 // The rules of time once more, so that the protocol is not measured by its own mistakes.
 
@@ -32,138 +23,196 @@ fn takeover_due(holder: &Holder) -> Duration {
     Duration::from_millis(holder.ttl_ms + holder.takeover_delay_ms)
 }
 
-fn longest(from: Moment, to: Moment) -> Duration {
-    (to.boot - from.boot).max(to.mono - from.mono)
+pub(crate) fn longest(from: Moment, to: Moment) -> Duration {
+    to.boot.saturating_sub(from.boot).max(to.mono.saturating_sub(from.mono))
 }
 
 fn shortest(from: Moment, to: Moment) -> Duration {
-    (to.boot - from.boot).min(to.mono - from.mono)
+    to.boot.saturating_sub(from.boot).min(to.mono.saturating_sub(from.mono))
+}
+
+/// A token in words.
+pub(crate) fn shown(token: Option<FencingToken>) -> String {
+    token.map_or("none".into(), |token| format!("token {token}"))
 }
 
 impl World {
     /// After every event: at most one believes that it holds, and rightly.
-    pub(crate) fn check_holders(&self) {
-        let mut believers = vec![];
-        for (who, client) in self.clients.iter().enumerate() {
+    pub(crate) fn check_holders(&mut self) {
+        let (mut first, mut believers) = (None, 0);
+        for who in 0..self.clients.len() {
+            let client = &self.clients[who];
+            let Some(grant) = client.granted else { continue };
             let now = client.host.moment(self.time);
             if !client.lease.is_held(now) {
                 continue;
             }
-            let token = client.granted.expect("it holds before it was told so, or after its loss");
-            // A pause that no clock counts is beyond the promise until it is suspected, which the
-            // first step afterwards does; and being forced out is learned of when it is.
-            if !client.host.is_paused() && !self.ended_by_operator.contains(&token) {
-                believers.push(who);
-                self.check_belief(who, now);
+            believers += 1;
+            // What is not promised: a pause that no clock counts is beyond the promise until it is
+            // suspected; being forced out is learned of when it is; and clocks have a bound.
+            if self.wild || client.is_unaware() || self.ended_by_operator.contains(&grant.token) {
+                continue;
+            }
+            if self.check_belief(who, now) {
+                let other = first.replace(who);
+                self.promised(other.is_none(), ONE_BELIEVER, || {
+                    format!("both client {} and client {who} believe", other.unwrap_or(who))
+                });
             }
         }
-        assert!(believers.len() <= 1, "at {} both of {believers:?} hold", self.time);
+        self.count.beliefs_beyond_the_promise += u64::from(believers > 1);
     }
 
-    /// Who believes stands in the record, by a write sent within the span of belief.
-    fn check_belief(&self, who: usize, now: Moment) {
+    /// Who believes stands in the record, by a write sent within the span of belief. False if this
+    /// rests on a clock that missed something unseen.
+    fn check_belief(&mut self, who: usize, now: Moment) -> bool {
         let client = &self.clients[who];
-        let time = self.time;
-        let record = self.store.record().expect("nothing is stored and somebody holds");
-        let holder = record.holder().expect("the record is free and somebody holds");
-        assert_eq!(holder.id, client.holder, "at {time} client {who} believes, another stands");
-        assert_eq!(Some(record.token), client.granted, "at {time} client {who} has another token");
-        let author = &self.authors[&record.write];
-        let elapsed = longest(author.sent, now);
-        assert!(elapsed < belief(holder), "at {time} client {who} believes for too long");
-        assert_eq!(author.hidden, client.host.hidden, "at {time} client {who} trusts its clock");
+        let record = self.store.record();
+        let sent = self.store.state.as_ref().and_then(|s| s.sent).map(|sent| &self.sent[sent]);
+        let wrong = match (record.and_then(Record::holder), sent) {
+            (Some(holder), Some(sent)) if holder.id == client.holder => {
+                if sent.unseen != client.unseen {
+                    return false;
+                }
+                let elapsed = longest(sent.at, now);
+                if record.map(|r| r.token) != client.granted.map(|g| g.token) {
+                    Some("its token is another than the record's".to_owned())
+                } else if elapsed >= belief(holder) {
+                    Some(format!("by a write that it sent {elapsed:?} ago"))
+                } else if sent.hidden != client.host.hidden {
+                    Some("and has been told that its clocks missed something".to_owned())
+                } else {
+                    None
+                }
+            }
+            // It was written over while nothing was suspected.
+            _ if client.unseen_in_this_life() => return false,
+            (Some(_), _) => Some("and another stands in the record".to_owned()),
+            (None, _) => Some("and the record names nobody".to_owned()),
+        };
+        self.promised(wrong.is_none(), RIGHTFUL_BELIEF, || {
+            format!("client {who} believes that it holds, {}", wrong.unwrap_or_default())
+        });
+        true
     }
 
     pub(crate) fn check_grant(&mut self, who: usize, token: FencingToken) {
-        let time = self.time;
-        if !self.ended_by_operator.contains(&token) {
-            let last = self.last_grant.replace(token);
-            assert!(last < Some(token), "at {time} client {who} got {token} after {last:?}");
+        if self.wild || self.ended_by_operator.contains(&token) {
+            return;
         }
+        let last = self.last_grant;
+        // The deadline may be over by an unseen pause, and then another may have been granted.
+        if self.clients[who].unseen_in_this_life() {
+            return;
+        }
+        self.last_grant = Some(token);
+        self.promised(last < Some(token), TOKENS_RISE, || {
+            format!("client {who} is granted token {token} after {}", shown(last))
+        });
     }
 
     /// Who has ended in order leaves nothing behind that others would have to wait for.
     pub(crate) fn check_departure(&mut self, who: usize, release: Release) {
-        let holder = self.clients[who].holder;
-        if release != Release::Unconfirmed {
-            self.departed.insert(holder);
-            let left = self.store.record().and_then(|r| r.holder()).is_some_and(|h| h.id == holder);
-            assert!(!left, "at {} client {who} has ended and still stands there", self.time);
+        let client = &self.clients[who];
+        let (holder, granted) = (client.holder, client.was_granted);
+        if release == Release::Unconfirmed {
+            return;
         }
+        self.count.confirmed_ends += 1;
+        self.departed.insert(holder, granted);
+        let left = self.store.record().and_then(Record::holder).is_some_and(|h| h.id == holder);
+        let promise = if granted { RELEASE_STANDS } else { NO_GHOST };
+        self.promised(!left, promise, || {
+            format!("client {who} ended in order, and the record still names it")
+        });
     }
 
     /// A write is about to land on the newest state.
-    pub(crate) fn check_write(&mut self, new: &Record) {
-        let author = self.authors[&new.write].clone();
-        let time = self.time;
-        assert!(Some(new.token) >= self.last_token, "at {time} the token went back");
+    pub(crate) fn check_write(&mut self, sent: usize, new: &Record) {
+        let (author, sender) = (self.sent[sent].holder, self.sent[sent].who);
+        let last = self.last_token;
+        self.promised(Some(new.token) >= last, TOKENS_RISE, || {
+            format!("client {sender} writes token {} after {}", new.token, shown(last))
+        });
         let before = self.store.state.take();
         let was = before.as_ref().and_then(|s| s.record.holder());
         let old_token = before.as_ref().map(|s| s.record.token);
         let is = new.holder();
         let same = was.map(|h| h.id) == is.map(|h| h.id) && old_token == Some(new.token);
-        if is.is_some() && !same {
-            assert!(Some(new.token) > self.last_token, "at {time} a token was given twice");
+        if let Some(is) = is.filter(|_| !same) {
+            self.promised(Some(new.token) > last, TOKENS_RISE, || {
+                format!("client {sender} takes the lock with token {}, given before", new.token)
+            });
+            self.reigns += 1;
+            let grant = Grant { token: new.token, reign: self.reigns };
+            let earlier = self.leases.insert(is.id, grant);
+            self.count.second_leases += u64::from(earlier.is_some());
+            self.measure_wait(sent, before.as_ref());
         }
         if let (Some(before), Some(was)) = (&before, was)
             && !same
-            && was.id != author.holder
+            && was.id != author
         {
-            self.check_takeover(before, was, &author);
+            self.check_takeover(before, was, sent);
         }
         if same && let (Some(was), Some(is)) = (was, is) {
-            assert_eq!(is.renewals, was.renewals + 1, "at {time} a renewal shows no life");
-            assert_eq!(author.holder, is.id, "at {time} renewed by a stranger");
+            let alive = is.renewals == was.renewals + 1 && author == is.id;
+            self.promised(alive, LIVE_RENEWAL, || {
+                let (from, to) = (was.renewals, is.renewals);
+                format!("client {sender} renews from {from} to {to} renewals")
+            });
         }
-        if let Some(is) = is {
-            let ghost = self.departed.contains(&is.id);
-            assert!(!ghost, "at {time} a ghost of client {} comes to hold", author.who);
-            let before = self.leases.insert(is.id, new.token);
-            self.tally.second_leases += u64::from(before.is_some_and(|t| t != new.token));
+        if let Some(granted) = is.and_then(|is| self.departed.get(&is.id)).copied() {
+            let promise = if granted { RELEASE_STANDS } else { NO_GHOST };
+            self.promised(false, promise, || {
+                format!("client {sender} comes to hold by a late write, after it had ended")
+            });
         }
-        self.last_token = self.last_token.max(Some(new.token));
+        self.last_token = last.max(Some(new.token));
         self.store.state = before;
     }
 
     /// A lease of another is written over: it must be over for its holder and for the writer.
-    fn check_takeover(&mut self, before: &State, was: &Holder, author: &Author) {
-        let time = self.time;
-        let held_by = self.authors[&before.record.write].clone();
-        let victim = &self.clients[held_by.who];
+    fn check_takeover(&mut self, before: &super::register::State, was: &Holder, sent: usize) {
+        let (time, author) = (self.time, &self.sent[sent]);
+        let Some(held_by) = before.sent.map(|s| &self.sent[s]) else { return };
+        let (taker, holder) = (author.who, held_by.who);
+        let victim = &self.clients[holder];
         let due = takeover_due(was);
         let orphaned = self.plan.orphans && victim.process != held_by.process;
-        let waiter = self.clients[author.who].host.moment(time);
-        let by_sight = shortest(before.moments[author.who], waiter) >= due;
+        let waiter = self.clients[taker].host.moment(time);
+        let seen = before.moments.get(taker).map_or(Duration::ZERO, |m| shortest(*m, waiter));
+        let by_sight = seen >= due;
         let age = (time - before.landed) * self.plan.store_rate / 1_000_000;
-        let by_age = self.plan.clock && Duration::from_micros(age) >= due;
-        if author.gives_up {
-            self.tally.takeovers_by_giving_up += 1;
-        } else if by_sight {
-            self.tally.takeovers_by_sight += 1;
-        } else if by_age {
-            self.tally.takeovers_by_age += 1;
-        } else {
-            self.tally.takeovers_of_orphans += 1;
+        let age = Duration::from_micros(age);
+        let by_age = self.plan.clock && age >= due;
+        let count = &mut self.count;
+        let gives_up = author.gives_up;
+        match (gives_up, by_sight, by_age) {
+            (true, ..) => count.takeovers_by_giving_up += 1,
+            (_, true, _) => count.takeovers_by_sight += 1,
+            (_, _, true) => count.takeovers_by_age += 1,
+            _ => count.takeovers_of_orphans += 1,
         }
         if orphaned && was.takeover_delay_ms == 0 {
             return;
         }
-        assert!(by_sight || by_age, "at {time} client {} takes over too early", author.who);
-        let elapsed = longest(held_by.sent, victim.host.moment(time));
-        let unaware = victim.host.is_paused() || victim.host.hidden != held_by.hidden;
-        let over = elapsed >= belief(was);
-        assert!(over || unaware, "at {time} taken over while client {} may hold", held_by.who);
-    }
-
-    /// Once the faults have stopped, somebody must get it.
-    pub(crate) fn check_liveness(&self, since: u64) {
-        let end = self.time;
-        assert!(self.last_granted_at > since, "nobody was granted from {since} to {end}");
-        for (who, client) in self.clients.iter().enumerate() {
-            let at = client.stepped_at;
-            let quiet = end.saturating_sub(at);
-            let idle = client.act == Act::Idle;
-            assert!(idle || quiet < self.plan.ttl_most * 2, "client {who} sleeps since {at}");
-        }
+        let elapsed = longest(held_by.at, victim.host.moment(time));
+        // Beyond the promise, as above.
+        let unaware = victim.is_unaware() || victim.host.hidden != held_by.hidden;
+        let over = elapsed >= belief(was) || unaware || self.wild;
+        let promise = if gives_up { OWN_RELEASE } else { DUE_TAKEOVER };
+        self.promised(by_sight || by_age, promise, || {
+            format!(
+                "client {taker} writes over the lease of client {holder} too early: after {seen:?} \
+                 by its own clock, {age:?} by the store's, and due is {due:?}"
+            )
+        });
+        self.promised(over, promise, || {
+            format!(
+                "client {taker} writes over the lease of client {holder}, which may still hold: it \
+                 sent its last write {elapsed:?} ago by its own clock"
+            )
+        });
     }
 }

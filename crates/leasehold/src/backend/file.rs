@@ -67,6 +67,8 @@
 
 mod files;
 mod filesystem;
+#[cfg(test)]
+mod fuzz;
 mod layout;
 mod liveness;
 mod store;
@@ -170,22 +172,7 @@ impl Backend for FileBackend {
     }
 
     fn url(&self) -> String {
-        let mut url = "file://".to_owned();
-        for &byte in self.inner.store.root.as_os_str().as_bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => url.push(char::from(byte)),
-                b'/' | b'.' | b'_' | b'-' | b'~' | b'+' | b'@' | b',' | b':' | b'=' => {
-                    url.push(char::from(byte));
-                }
-                _ => {
-                    let _ = write!(url, "%{byte:02X}");
-                }
-            }
-        }
-        if self.inner.allow_network {
-            url.push_str("?network-fs=allow");
-        }
-        url
+        shown(&self.inner.store.root, self.inner.allow_network)
     }
 
     fn locate(&self, key: &Key) -> String {
@@ -245,6 +232,26 @@ impl Backend for FileBackend {
     fn liveness(&self) -> Option<PathBuf> {
         self.inner.store.alive().map(|(_, path)| path)
     }
+}
+
+/// The URL of a directory.
+pub(crate) fn shown(root: &Path, allow_network: bool) -> String {
+    let mut url = "file://".to_owned();
+    for &byte in root.as_os_str().as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => url.push(char::from(byte)),
+            b'/' | b'.' | b'_' | b'-' | b'~' | b'+' | b'@' | b',' | b':' | b'=' => {
+                url.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(url, "%{byte:02X}");
+            }
+        }
+    }
+    if allow_network {
+        url.push_str("?network-fs=allow");
+    }
+    url
 }
 
 /// How often, a millisecond apart, a writer's end is looked for after its file was closed: the

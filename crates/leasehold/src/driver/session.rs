@@ -31,6 +31,8 @@ pub(super) struct Session {
     pub(super) began: Now,
     pub(super) looked_at: Now,
     pub(super) answer: Option<oneshot::Sender<Answer>>,
+    /// An acquisition that ended without the lock may still have something to settle.
+    pub(super) settling: Option<Leaving>,
     /// For the guard.
     pub(super) let_go: Option<mpsc::UnboundedSender<Leaving>>,
     pub(super) standing: watch::Sender<Standing>,
@@ -67,6 +69,7 @@ impl Session {
                 // says so when it goes.
                 Some(message) = letting_go.recv() => {
                     leaving.push(message);
+                    planted!(CloseReturnsEarly: leaving.clear());
                     Input::Release
                 }
                 (number, reply, trouble) = whichever(self.request.as_mut()) => {
@@ -90,7 +93,7 @@ impl Session {
         *self.lane.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
         // Only now may the next in the queue begin, and `close` return.
         drop(self.turn);
-        drop(leaving);
+        drop((leaving, self.settling));
     }
 
     fn step(&mut self, input: Input) {
@@ -123,13 +126,16 @@ impl Session {
     /// Whether the wall clock ran far ahead of the steady ones since the last look, as after a pause
     /// of the whole machine that the steady clocks did not count.
     fn is_suspicious(&self, now: Now) -> bool {
+        planted!(PauseUnseen: return false);
         let wall = Duration::from_millis(now.unix_ms.saturating_sub(self.looked_at.unix_ms));
         let steady = now.moment.longest_since(self.looked_at.moment);
         wall > steady + deadline::suspicious_jump(self.order.settings.ttl)
     }
 
     fn arm(&mut self, after: Duration) {
+        planted!(LossWaitsForReply: if self.request.is_some() { return });
         let granted = self.answer.is_none();
+        planted!(TimerCountsSleep: let granted = false);
         let after = if granted { after.min(LOOK_AT_CLOCK) } else { after };
         self.wake = Some(self.shared.env.sleep(after));
     }
@@ -195,6 +201,11 @@ impl Session {
 
     fn answer(&mut self, answer: Answer) {
         if let Some(asker) = self.answer.take() {
+            if !matches!(answer, Ok(Outcome::Granted(_))) {
+                self.settling = Some(self.shared.leaving());
+                planted!(RefusalUnsettled: self.settling = None);
+            }
+            planted!(CancelLeaksGrant: return std::mem::forget(asker.send(answer)));
             // Nobody there: a guard in the answer is dropped with it, and so released.
             drop(asker.send(answer));
         }
@@ -293,8 +304,9 @@ impl Session {
                 ((*kind).into(), format!("{trouble}{hint}"))
             }
             Failure::Unreadable(bad) => {
+                let file = self.trouble.as_deref().unwrap_or(&place);
                 let why = format!(
-                    "{bad}; nothing was overwritten: look at {trouble}, then repair it with \
+                    "{bad}; nothing was overwritten: look at {file}, then repair it with \
                      `leasehold break`"
                 );
                 (ErrorKind::Corrupt, why)

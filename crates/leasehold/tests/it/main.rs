@@ -5,3 +5,5 @@ mod file;
 #[cfg(feature = "file")]
 mod file_backend;
 mod memory;
+mod time_limit;
+mod spent;

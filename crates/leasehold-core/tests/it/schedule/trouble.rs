@@ -43,6 +43,39 @@ fn a_name_of_another_kind_is_refused() {
     assert!(w.clients[A].lease.has_ended() && !w.flies(A));
 }
 
+/// A record has the last token that there is, from a stranger or from a clock far in the future. Who
+/// wants the lock is told so: the next token would make a record that nobody can read. A deletion
+/// later, it is still known that no token is left. Found by fuzzing.
+#[test]
+fn the_last_token_is_given_to_nobody() {
+    let mut w = Bench::one();
+    w.hold(A);
+    let mut record = w.record();
+    record.token = FencingToken(FencingToken::MAX.0 - 1);
+    record.holders.clear();
+    w.crash(A);
+    w.store.put(record.encode(), w.time);
+    w.acquire(A);
+    w.serve(A);
+    let Some(Failure::Unreadable(BadRecord::Corrupt(why))) = w.failed(A) else { panic!() };
+    assert!(why.contains("leaves none for the next holder"), "{why}");
+    assert!(w.clients[A].lease.has_ended() && !w.flies(A));
+}
+
+/// A store's clock is beyond all reason. The record that is made can be read, and taken over later.
+/// Found by fuzzing.
+#[test]
+fn a_mad_clock_does_not_use_up_all_tokens() {
+    let mut w = Bench::one();
+    w.acquire(A);
+    let seen = leasehold_core::lease::Seen { state: Expected::Absent, record: None };
+    let unix_ms = Some(u64::MAX);
+    w.reply(A, Reply::Read { seen, age: None, orphaned: false, unix_ms });
+    let (_, record) = w.writes(A);
+    assert_eq!(Record::decode(&record.encode()).as_ref(), Ok(record));
+    assert!(!record.token.next().is_last());
+}
+
 /// Without the right to do it, waiting helps nobody: it fails at once.
 #[test]
 fn a_denied_acquire_fails_at_once() {

@@ -1,0 +1,71 @@
+//! Real `leasehold run` processes, hurt: killed, stopped and continued at random, on a store that is
+//! frozen or cut off, until the time is over. Then what their commands wrote down is checked.
+//!
+//! It knows the program as its user does, and nothing of the library: any backend URL will do. What
+//! is drawn (who asks for what, who is hurt when and how) comes from a seed and can be repeated; what
+//! comes of it hangs on the host's timing and cannot.
+//!
+//! # What is checked
+//!
+//! * No two sections of one name overlap, by the one clock of the host and by a kernel lock that
+//!   each holds while any process of it lives.
+//! * Tokens rise strictly from section to section, and none has two holders.
+//! * A shared file that refuses lower tokens never refuses anybody who is alone.
+//! * Every exit code is the one that the table of `leasehold run` gives for what happened.
+//! * When `leasehold run` has ended, nothing of its section runs; in the end nothing at all runs, and
+//!   no temporary file is left.
+//! * Somebody gets the lock when it is free, and in the end everybody does.
+//!
+//! # What is not promised, and so not counted as an overlap
+//!
+//! * **A section whose `leasehold` and keeper were both stopped or killed** at the same time, for more
+//!   than a tenth of the ttl: nobody was left to end it. That is how a host that freezes looks. Only
+//!   the token helps: what such a section still writes must be refused.
+//! * **A section whose lock was broken by hand**: it goes on until it looks.
+
+//!
+//! # How the store is hurt
+//!
+//! Without `--backend` and as root, the store is a directory on a file system of its own (an image,
+//! mounted through a loop device), which is frozen with `fsfreeze`: every write hangs in the kernel,
+//! where not even SIGKILL ends it, and lands when the file system is thawed. For a server, `--store-pid`
+//! stops and continues a process, `--freeze` and `--thaw` are commands for whatever there is, and
+//! `--netns` puts the clients into network namespaces whose links go down. No backend is a server
+//! yet: that a cut cuts, and heals, is tested with a plain conversation over TCP.
+//!
+//! A second process puts all of it back, however this one ends: [`Undo`].
+
+mod check;
+mod clock;
+mod dice;
+mod fence;
+mod log;
+pub mod net;
+mod options;
+mod plan;
+mod procs;
+mod report;
+mod run;
+mod section;
+mod store;
+mod torment;
+mod undo;
+mod verdict;
+mod world;
+
+use std::process::ExitCode;
+
+pub use undo::Undo;
+
+/// What was typed, or which role of ours this process has.
+pub fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["__section", rest @ ..] => section::main(rest),
+        ["__family", rest @ ..] => section::family(rest),
+        ["__undo"] => undo::main(),
+        ["__reach", address, patience_ms] => net::reach(address, patience_ms),
+        _ => options::parse(&words).map_or_else(|exit| exit, |options| world::main(&options)),
+    }
+}

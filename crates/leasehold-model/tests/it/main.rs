@@ -1,0 +1,4 @@
+//! The model checker's own tests: the short searches, and that it judges rightly.
+
+mod likeness;
+mod searches;

@@ -1,0 +1,6 @@
+//! Fuzz targets of the files that anybody may have put, renamed or damaged on the disk.
+//! `leasehold-fuzz` says how they are run.
+
+mod directory;
+mod names;
+mod state;
