@@ -18,8 +18,8 @@ fn damages() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("foreign", br#"{"ID":"c1a7","Operation":"OperationTypeApply"}"#.to_vec(), "not one of"),
         ("incomplete", two.to_vec(), "field is missing"),
         ("cut", br#"{"leasehold":1,"kind":"mut"#.to_vec(), "cut off"),
-        ("binary", vec![0xFF, 0x00, 0x1B, b'[', b'2', b'J'], "not JSON"),
-        ("text", b"locked by bob\n".to_vec(), "not JSON"),
+        ("binary", vec![0xFF, 0x00, 0x1B, b'[', b'2', b'J'], "JSON"),
+        ("text", b"locked by bob\n".to_vec(), "JSON"),
         ("long", vec![b' '; MAX_RECORD_BYTES], "cut off"),
     ]
 }
