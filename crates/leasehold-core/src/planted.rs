@@ -4,16 +4,18 @@
 //! The sites are the lines that begin with `planted!`: a reader of the protocol may skip them. All but
 //! one bug at a time would hide each other, so only one can be planted.
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::backend::{Expected, Version};
 use crate::lease::{Request, Seen};
 use crate::record::{Holder, HolderId};
 
+/// Makes the enum `Bug` of the wrong variants that its documentation tells, one of which can be
+/// planted in a process. The library has a list of its own.
+#[macro_export]
 macro_rules! bugs {
     ($(#[doc = $wrong:literal] $name:ident),+ $(,)?) => {
-        /// What is wrong in one variant of the protocol.
+        /// What is wrong in one variant.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum Bug {
             $(#[doc = $wrong] $name,)+
@@ -32,6 +34,29 @@ macro_rules! bugs {
             pub fn name(self) -> &'static str {
                 match self { $(Bug::$name => stringify!($name),)+ }
             }
+
+            /// The one that is planted now.
+            pub fn planted() -> Option<Bug> {
+                Bug::ALL.iter().copied().find(|bug| is_planted(*bug))
+            }
+
+            /// The bug of this name.
+            pub fn named(name: &str) -> Option<Bug> {
+                Bug::ALL.iter().copied().find(|bug| bug.name().eq_ignore_ascii_case(name))
+            }
+        }
+
+        // Process-wide, because the model checker has threads.
+        static PLANTED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
+
+        /// Plants a bug in everything of this process, or none.
+        pub fn plant(bug: Option<Bug>) {
+            PLANTED.store(bug.map_or(0, |bug| bug as u8 + 1), std::sync::atomic::Ordering::SeqCst);
+        }
+
+        /// Whether this bug is planted.
+        pub fn is_planted(bug: Bug) -> bool {
+            PLANTED.load(std::sync::atomic::Ordering::Relaxed) == bug as u8 + 1
         }
     };
 }
@@ -138,30 +163,6 @@ bugs! {
     WakeupLost,
     /// A waiter relies on the store's notifications alone.
     HintsTrusted,
-}
-
-static PLANTED: AtomicU8 = AtomicU8::new(0);
-
-/// Plants a bug in every state machine of this process, or none.
-pub fn plant(bug: Option<Bug>) {
-    PLANTED.store(bug.map_or(0, |bug| bug as u8 + 1), Ordering::SeqCst);
-}
-
-/// Whether this bug is planted.
-pub fn is_planted(bug: Bug) -> bool {
-    PLANTED.load(Ordering::Relaxed) == bug as u8 + 1
-}
-
-impl Bug {
-    /// The one that is planted now.
-    pub fn planted() -> Option<Bug> {
-        Bug::ALL.iter().copied().find(|bug| is_planted(*bug))
-    }
-
-    /// The bug of this name.
-    pub fn named(name: &str) -> Option<Bug> {
-        Bug::ALL.iter().copied().find(|bug| bug.name().eq_ignore_ascii_case(name))
-    }
 }
 
 /// The condition that every state meets. The contract has no such thing; simulated stores honour it

@@ -4,34 +4,7 @@
 //! [`leasehold_core::planted`] has those of the protocol. The sites are the lines that begin with
 //! `planted!`: a reader may skip them.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
-macro_rules! bugs {
-    ($(#[doc = $wrong:literal] $name:ident),+ $(,)?) => {
-        /// What is wrong in one variant of the library.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum Bug {
-            $(#[doc = $wrong] $name,)+
-        }
-
-        impl Bug {
-            /// All of them.
-            pub const ALL: &[Bug] = &[$(Bug::$name),+];
-
-            /// What is wrong, in one sentence.
-            pub fn wrong(self) -> &'static str {
-                match self { $(Bug::$name => $wrong.trim_ascii(),)+ }
-            }
-
-            /// Its name, for command lines and tables.
-            pub fn name(self) -> &'static str {
-                match self { $(Bug::$name => stringify!($name),)+ }
-            }
-        }
-    };
-}
-
-bugs! {
+leasehold_core::bugs! {
     /// Whether a guard is held is a flag that the driver sets, not a comparison with the clock.
     GuardIsAFlag,
     /// A guard goes on saying that it is held while its host's clocks are in doubt.
@@ -60,16 +33,4 @@ bugs! {
     RefusalUnsettled,
     /// The time spent in the queue of one's own process does not count against the time limit.
     TimeInQueueForgotten,
-}
-
-static PLANTED: AtomicU8 = AtomicU8::new(0);
-
-/// Plants a bug in every client of this process, or none.
-pub fn plant(bug: Option<Bug>) {
-    PLANTED.store(bug.map_or(0, |bug| bug as u8 + 1), Ordering::SeqCst);
-}
-
-/// Whether this bug is planted.
-pub fn is_planted(bug: Bug) -> bool {
-    PLANTED.load(Ordering::Relaxed) == bug as u8 + 1
 }

@@ -5,5 +5,5 @@ mod file;
 #[cfg(feature = "file")]
 mod file_backend;
 mod memory;
-mod time_limit;
 mod spent;
+mod time_limit;
