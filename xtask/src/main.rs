@@ -17,17 +17,20 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [FILTER..]   build everything, run every test, say what did not run
+  checks            format, tidy, lints, documentation, licences
+  ci                `checks`, then `test`
   tidy              check the house rules that a program can check
-  planted           plant each bug of the list, and print which tool caught it
-  fuzz [TARGET..] [--for 60s]
-                    the fuzz targets under libFuzzer, led by what each input reaches
+  bench             measure, and assert nothing
+
+the long forms of the proof, see docs/proof.md:
+
   sim [OPTION..]    the simulator: many seeds for figures, one for its story (--help)
   model [--full] [NAME..]
                     the model checker: every interleaving of a few clients
-  bench             measure, and assert nothing
-  chaos [ARG..]     hurt real processes and their store for a while (--help)
-  checks            format, tidy, lints, documentation, licences
-  ci                `checks`, then `test`";
+  planted           plant each bug of the list, and print which tool caught it
+  fuzz [TARGET..] [--for 60s]
+                    the fuzz targets under libFuzzer, led by what each input reaches
+  chaos [ARG..]     hurt real processes and their store for a while (--help)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

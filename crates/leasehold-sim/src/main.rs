@@ -3,43 +3,80 @@
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
+use clap::{Parser, ValueEnum};
 use leasehold_sim::{
     Explore, Fault, Options, Tally, Violation, campaign, library, protocol, shrink,
 };
 
-const USAGE: &str = "\
-usage: cargo xtask sim [OPTIONS]
-
-many worlds, up to the first broken promise:
-  --seeds N             how many [default: 10000]
-  --first S             from which seed [default: 0]
-  --threads N           on how many threads [default: one for each processor]
-
-one world, with its story:
-  --seed S              which
-  --without KIND,..     faults of these kinds do not strike
-  --only FAULT,..       no faults but these strike
-  --clients N,..        no clients do anything but these
-  --calm-at US          no faults from this microsecond on
-
-both:
-  --world NAME          protocol or library [default: protocol]
-  --shrink              a broken promise is looked for in a smaller world
-  --plant BUG           with this bug in the code under test; `list` shows them";
-
-/// What was asked for.
+/// Lives through many worlds up to the first broken promise, or tells the story of one.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask sim")]
 struct Asked {
-    seed: Option<u64>,
+    /// How many worlds
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
     seeds: u64,
+    /// From which seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
     first: u64,
-    threads: usize,
-    shrinks: bool,
-    world: String,
-    options: Options,
+    /// On how many threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// One world, with its story
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Faults of these kinds do not strike
+    #[arg(long, value_name = "KIND,..")]
+    without: Option<String>,
+    /// No faults but these strike
+    #[arg(long, value_name = "FAULT,..")]
+    only: Option<String>,
+    /// No clients do anything but these
+    #[arg(long, value_name = "N,..")]
+    clients: Option<String>,
+    /// No faults from this microsecond on
+    #[arg(long, value_name = "US")]
+    calm_at: Option<String>,
+    /// Who lives in it: state machines, or clients with their driver
+    #[arg(long, value_enum, default_value_t = World::Protocol)]
+    world: World,
+    /// Look for a smaller world in which the promise is broken too
+    #[arg(long)]
+    shrink: bool,
+    /// Plant this bug in the code under test; `list` shows them
+    #[arg(long, value_name = "BUG")]
+    plant: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum World {
+    Protocol,
+    Library,
+}
+
+impl Asked {
+    fn options(&self) -> Result<Options, String> {
+        let mut options = Options::default();
+        for (flag, value) in [
+            ("--without", &self.without),
+            ("--only", &self.only),
+            ("--clients", &self.clients),
+            ("--calm-at", &self.calm_at),
+        ] {
+            if let Some(value) = value {
+                options.set(flag, value).map_err(|why| format!("{flag}: {why}"))?;
+            }
+        }
+        Ok(options)
+    }
+
+    fn threads(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or_else(processors).max(1)
+    }
 }
 
 fn main() -> ExitCode {
-    match read().and_then(|asked| asked.map_or(Ok(true), |asked| start(&asked))) {
+    match start(&Asked::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
@@ -49,48 +86,28 @@ fn main() -> ExitCode {
     }
 }
 
-/// `None` if there is nothing left to do.
-fn read() -> Result<Option<Asked>, String> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut asked = Asked {
-        seed: None,
-        seeds: 10_000,
-        first: 0,
-        threads,
-        shrinks: false,
-        world: "protocol".into(),
-        options: Options::default(),
-    };
-    let mut arguments = std::env::args().skip(1);
-    while let Some(flag) = arguments.next() {
-        if flag == "--shrink" {
-            asked.shrinks = true;
-            continue;
-        }
-        if flag == "--help" || flag == "-h" {
-            println!("{USAGE}");
-            return Ok(None);
-        }
-        let value = arguments.next().ok_or_else(|| format!("{flag} needs a value\n\n{USAGE}"))?;
-        let number = || value.parse::<u64>().map_err(|_| format!("{flag}: {value:?} is no number"));
-        match flag.as_str() {
-            "--seed" => asked.seed = Some(number()?),
-            "--seeds" => asked.seeds = number()?,
-            "--first" => asked.first = number()?,
-            "--threads" => asked.threads = usize::try_from(number()?).unwrap_or(1),
-            "--world" => asked.world = value,
-            "--plant" => {
-                if !plant(&value)? {
-                    return Ok(None);
-                }
-            }
-            _ if asked.options.set(&flag, &value)? => {}
-            _ => return Err(format!("{flag} is not an option\n\n{USAGE}")),
-        }
+/// False if a promise was broken.
+fn start(asked: &Asked) -> Result<bool, String> {
+    let options = asked.options()?;
+    if let Some(bug) = &asked.plant
+        && !plant(bug)?
+    {
+        return Ok(true);
     }
-    Ok(Some(asked))
+    Ok(match asked.world {
+        World::Protocol => run(protocol::explore, protocol::FAULTS, asked, &options),
+        World::Library => run(library::explore, library::FAULTS, asked, &options),
+    })
 }
 
+fn run<T: Tally>(explore: Explore<T>, faults: &[Fault], asked: &Asked, options: &Options) -> bool {
+    match asked.seed {
+        Some(seed) => one(explore, seed, asked, options),
+        None => many(explore, faults, asked, options),
+    }
+}
+
+/// Plants the bug. False if there was only a list to show.
 #[cfg(feature = "planted")]
 fn plant(name: &str) -> Result<bool, String> {
     use leasehold::planted as library;
@@ -122,24 +139,8 @@ fn say(text: &str) {
     writeln!(stdout(), "{text}").unwrap_or_default();
 }
 
-/// False if a promise was broken.
-fn start(asked: &Asked) -> Result<bool, String> {
-    match asked.world.as_str() {
-        "protocol" => Ok(run(protocol::explore, protocol::FAULTS, asked)),
-        "library" => Ok(run(library::explore, library::FAULTS, asked)),
-        other => Err(format!("there is no world called {other:?}")),
-    }
-}
-
-fn run<T: Tally>(explore: Explore<T>, faults: &[Fault], asked: &Asked) -> bool {
-    match asked.seed {
-        Some(seed) => one(explore, seed, asked),
-        None => many(explore, faults, asked),
-    }
-}
-
-fn one<T>(explore: Explore<T>, seed: u64, asked: &Asked) -> bool {
-    let options = Options { told: true, ..asked.options.clone() };
+fn one<T>(explore: Explore<T>, seed: u64, asked: &Asked, options: &Options) -> bool {
+    let options = Options { told: true, ..options.clone() };
     match explore(seed, &options) {
         Ok(report) => {
             let (events, span) = (report.events, report.span / 1_000_000);
@@ -148,7 +149,7 @@ fn one<T>(explore: Explore<T>, seed: u64, asked: &Asked) -> bool {
             true
         }
         Err(violation) => {
-            show(explore, &violation, asked.shrinks);
+            show(explore, &violation, asked.shrink);
             false
         }
     }
@@ -174,7 +175,8 @@ fn show<T>(explore: Explore<T>, violation: &Violation, shrinks: bool) {
     clippy::disallowed_methods,
     reason = "how long a campaign took is for people, and nothing depends on it"
 )]
-fn many<T: Tally>(explore: Explore<T>, faults: &[Fault], asked: &Asked) -> bool {
+fn many<T: Tally>(explore: Explore<T>, faults: &[Fault], asked: &Asked, options: &Options) -> bool {
+    let threads = asked.threads();
     let start = std::time::Instant::now();
     let shown = stderr().is_terminal();
     let done = |seeds: u64| {
@@ -186,14 +188,14 @@ fn many<T: Tally>(explore: Explore<T>, faults: &[Fault], asked: &Asked) -> bool 
         }
     };
     let seeds = asked.first..asked.first.saturating_add(asked.seeds);
-    let result = campaign(explore, seeds, asked.threads, &asked.options, &done);
+    let result = campaign(explore, seeds, threads, options, &done);
     let took = start.elapsed();
     if shown {
         eprintln!();
     }
     match result {
         Ok(summary) => {
-            say(&summary.table(faults, asked.threads, took));
+            say(&summary.table(faults, threads, took));
             let missing = summary.missing(faults);
             if !missing.is_empty() {
                 say(&format!("\nnever happened: {}", missing.join(", ")));
@@ -201,7 +203,7 @@ fn many<T: Tally>(explore: Explore<T>, faults: &[Fault], asked: &Asked) -> bool 
             true
         }
         Err(violation) => {
-            show(explore, &violation, asked.shrinks);
+            show(explore, &violation, asked.shrink);
             false
         }
     }
