@@ -22,8 +22,13 @@ fn main() -> ExitCode {
     let full = arguments.len() > names.len();
     let long = if full { LONG } else { &[] };
     let wanted = |form: &&Form| names.is_empty() || names.iter().any(|n| form.name.contains(*n));
+    let forms: Vec<&Form> = SHORT.iter().chain(long).filter(wanted).collect();
+    if forms.is_empty() {
+        println!("no search is called so; without `--full` there are only the short ones");
+        return ExitCode::FAILURE;
+    }
     let mut sound = true;
-    for form in SHORT.iter().chain(long).filter(wanted) {
+    for form in forms {
         sound &= search(form);
     }
     if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
