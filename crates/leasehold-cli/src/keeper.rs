@@ -1,8 +1,8 @@
 //! The keeper: a second, small process of ours, which ends the critical section when we cannot.
 //!
 //! It reads one line for each new deadline. When the deadline passes (we are stopped), or its input
-//! ends without a `done` (we were killed), it kills the section and waits until it is really dead.
-//! Until then it keeps a lock on our liveness file, so that nobody on this host takes us for gone.
+//! ends without a `done` (we were killed), it closes its output, kills the section and waits until it
+//! is really dead. Until then it keeps a lock on our liveness file, so that nobody on this host takes us for gone.
 //!
 //! It lives in a session of its own, so that no terminal's signal reaches it, and under a name of its
 //! own, so that `pkill leasehold` does not hit it.
@@ -87,7 +87,7 @@ impl Line {
 pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     let holder = arguments.next().and_then(|holder| holder.into_string().ok()).unwrap_or_default();
     match prepare() {
-        Ok((lock, timer)) => Keeper::new(&holder, timer).keep(lock),
+        Ok((lock, timer, nowhere)) => Keeper::new(&holder, timer, nowhere).keep(lock),
         Err(problem) => {
             show::say(&format!("the keeper cannot start: {problem}"));
             Exit::Unreachable
@@ -95,7 +95,9 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     }
 }
 
-fn prepare() -> Result<(Option<OwnedFd>, OwnedFd), String> {
+/// The lock on the liveness file, the timer, and a descriptor that leads nowhere. All are had now: later
+/// something might be in the way.
+fn prepare() -> Result<(Option<OwnedFd>, OwnedFd, OwnedFd), String> {
     // The name comes first: before anything can take us for a member of an outer section.
     rustix::thread::set_name(NAME).map_err(|e| e.to_string())?;
     rustix::process::setsid().map_err(|e| e.to_string())?;
@@ -105,7 +107,9 @@ fn prepare() -> Result<(Option<OwnedFd>, OwnedFd), String> {
     let _ = std::env::set_current_dir("/");
     let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)
         .map_err(|e| format!("no timer: {e}"))?;
-    Ok((lock, timer))
+    let nowhere = rustix::fs::open(c"/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| format!("/dev/null: {e}"))?;
+    Ok((lock, timer, nowhere))
 }
 
 /// Makes this process deaf to all signals that would end or stop it and can be refused. They are
@@ -138,6 +142,8 @@ fn lock(path: OsString) -> Result<Option<OwnedFd>, String> {
 struct Keeper {
     section: Section,
     timer: OwnedFd,
+    /// What takes the place of the pipe to our parent when we begin to kill.
+    nowhere: OwnedFd,
     deadline: Option<Duration>,
     input: Vec<u8>,
 }
@@ -152,8 +158,8 @@ enum Woken {
 }
 
 impl Keeper {
-    fn new(holder: &str, timer: OwnedFd) -> Keeper {
-        Keeper { section: Section::new(holder), timer, deadline: None, input: vec![] }
+    fn new(holder: &str, timer: OwnedFd, nowhere: OwnedFd) -> Keeper {
+        Keeper { section: Section::new(holder), timer, nowhere, deadline: None, input: vec![] }
     }
 
     fn keep(mut self, lock: Option<OwnedFd>) -> Exit {
@@ -175,6 +181,9 @@ impl Keeper {
                 break "the lease is over and the main process did not act";
             }
         };
+        // Before the first signal, so that whoever sees the command's end sees ours too, and does not
+        // take a renewal that comes now for a reason to believe that the command ended by itself.
+        let _ = rustix::stdio::dup2_stdout(&self.nowhere);
         // For as long as it takes: as long as one member runs, the lock on the liveness file stays.
         let killed = self.section.kill_and_wait(None);
         drop(lock);

@@ -91,13 +91,14 @@ impl Kept {
         self.say(Line::Child(root));
     }
 
-    /// Waits until the keeper has ended, which it does by itself only to kill. Cancel-safe.
+    /// Waits until the keeper has ended or has begun to kill. Cancel-safe.
     pub(crate) async fn gone(&mut self) {
         let mut byte = [0; 1];
         while matches!(self.told.read(&mut byte).await, Ok(n) if n > 0) {}
     }
 
-    /// Whether it has ended.
+    /// Whether it has ended or has begun to kill. True before anything that it kills is dead: what we
+    /// tell it from then on it does not hear.
     pub(crate) fn is_gone(&self) -> bool {
         // Asked of the kernel: the runtime may not have looked yet.
         matches!(rustix::io::read(&self.told, &mut [0; 1]), Ok(0))

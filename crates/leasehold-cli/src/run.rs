@@ -165,7 +165,8 @@ impl Holding {
                 lost = self.guard.lost() => return Ok(self.stop(&lost.to_string()).await),
                 Some(deadline) = renewals.next() => self.kept.renewed(deadline),
                 () = self.kept.gone() => {
-                    return Ok(self.stop("the keeper process has ended unexpectedly").await);
+                    let why = "the keeper process has ended, or ends the command";
+                    return Ok(self.stop(why).await);
                 }
                 caught = signals.next() => self.forward(caught),
                 () = Host.sleep(to_grace) => if self.to_grace().is_zero() {
@@ -200,10 +201,11 @@ impl Holding {
     async fn finish(mut self, status: ExitStatus, signals: &mut Signals) -> Exit {
         // What came with the command's end may be its cause; what comes now is meant for us.
         self.ctrl_c |= signals.so_far().any(Caught::is_ctrl_c);
-        // The keeper kills when we were stopped for too long; then the lock is as good as lost.
+        // The keeper kills when the lease was not renewed for too long, because we were stopped or
+        // the store was away; then the lock is as good as lost, also if a renewal comes after all.
         let killed = status.signal() == Some(Signal::KILL.as_raw());
         if self.kept.is_gone() || (killed && self.kept.time_left().is_zero()) {
-            return self.stop("the lease was not renewed while this process was stopped").await;
+            return self.stop("the lease was not renewed in time").await;
         }
         let Holding { guard, kept, rules, ctrl_c, .. } = self;
         let exit = match Exit::of_child(status) {

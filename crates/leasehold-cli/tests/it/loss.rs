@@ -1,10 +1,11 @@
 //! The lock is lost while the command runs: it is over before the lease is.
 
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 
-use crate::world::{Running, World, keeper, moment, runs, until};
+use crate::world::{Running, World, keeper, moment, runs, until, with_mode};
 
 #[test]
 fn break_ends_the_command_with_79() {
@@ -159,4 +160,33 @@ fn a_command_does_not_begin_after_its_lease() {
     let shim = |until: &str| world.run(&["__exec", &parent, until, "/bin/echo", "echo", "ran"]);
     assert_eq!(shim("1").expect(79).out, "");
     assert_eq!(shim(&u64::MAX.to_string()).expect(0).out, "ran\n");
+}
+
+#[test]
+fn a_keeper_that_begins_to_kill_says_so_first() {
+    // The store was away, and came back just as the keeper's time was up: a renewal got through and
+    // was told to a keeper that did not listen any more. The command that it killed seemed to have
+    // ended by itself, with 137 and the lock still ours. So the keeper hangs up before its first
+    // signal. Here it has still to do (it waits for another keeper, which it does not kill), so that
+    // its end cannot be what is seen.
+    let world = World::new();
+    let holder = "00000000000000000000000000000001";
+    with_mode(&world.path("lh-keeper"), "#!/bin/sh\necho up\nread nothing\n", 0o755);
+    let mut member = world.script("sh", "exec ./lh-keeper");
+    member.env("LEASEHOLD_HOLDER", holder).stdin(Stdio::piped());
+    // It makes a session of its own, which a session's leader cannot.
+    let mut keeper = world.prepared(Command::new(env!("CARGO_BIN_EXE_leasehold")));
+    keeper.args(["__keeper", holder]).stdin(Stdio::piped());
+    let mut keeper = Running::of(keeper);
+    // Its members are those that started later.
+    keeper.write(&format!("deadline {}\n", u64::MAX / 2));
+    keeper.await_line("ready");
+    let mut member = Running::of(member);
+    member.await_line("up");
+    keeper.write("deadline 1\n");
+    keeper.await_line("");
+    assert!(runs(&keeper.pid().as_raw_pid().to_string()), "it waits for the member");
+    assert!(runs(&member.pid().as_raw_pid().to_string()), "who was not killed");
+    member.end().expect(1);
+    keeper.end().expect(79);
 }
