@@ -16,6 +16,8 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::admin::Admin;
+
 /// A boxed future, spelled out so that a backend needs no macro.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -305,6 +307,12 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// [orphaned](Versioned::orphaned) takes the same lock. `None` where the backend has no such
     /// thing.
     fn liveness(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// What the tools can ask beside the records: prices, rights, what has to be made. `None` where
+    /// there is nothing to ask.
+    fn admin(&self) -> Option<&dyn Admin> {
         None
     }
 }

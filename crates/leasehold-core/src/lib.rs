@@ -36,6 +36,7 @@ macro_rules! planted {
     ($($nothing:tt)*) => {};
 }
 
+pub mod admin;
 pub mod backend;
 pub mod deadline;
 pub mod lease;

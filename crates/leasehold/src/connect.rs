@@ -19,8 +19,14 @@ use crate::error::{Error, ErrorKind};
 ///
 /// [`Invalid`](ErrorKind::Invalid) where the URL cannot be understood or the store cannot be used for
 /// locks; `Denied` and `Unavailable` where it cannot be reached. No error repeats a password.
-// A store on the network will have to await; callers should not change then.
 pub async fn connect(url: &str) -> Result<Client, Error> {
+    Client::new(open(url).await?)
+}
+
+/// Opens the store that a URL names, without a client: for tools that ask the store itself, such as
+/// `leasehold doctor`, and for [`Client::with_env`]. The URLs and the errors are those of [`connect`].
+// A store on the network may have to await; callers should not change then.
+pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     let invalid = |why: String| Error::new(ErrorKind::Invalid, why);
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(invalid(format!(
@@ -47,7 +53,7 @@ pub async fn connect(url: &str) -> Result<Client, Error> {
             )));
         }
     };
-    Client::new(backend)
+    Ok(backend)
 }
 
 /// The schemes of this build.

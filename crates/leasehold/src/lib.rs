@@ -64,7 +64,7 @@ pub mod planted;
 mod status;
 
 pub use client::Client;
-pub use connect::connect;
+pub use connect::{connect, open};
 pub use error::{Error, ErrorKind};
 pub use force::Forced;
 pub use guard::{Guard, Renewals};
