@@ -58,6 +58,8 @@ pub enum Need {
     Clock,
     /// [`Facts::notifies`](leasehold_core::backend::Facts::notifies).
     Notification,
+    /// A delete that looks at the version. The protocol never deletes, so a store without it serves.
+    ConditionalDelete,
     /// Versions that differ even where the bytes are the same. The protocol does not need it,
     /// because no two of its writes have the same bytes.
     VersionsBeyondContent,

@@ -12,10 +12,11 @@
 //! What a backend cannot do by its nature it [declares](Fixture::limits), with the reason, and
 //! `cargo xtask test` tells it at its end. There is no other way for a case not to run.
 //!
-//! Three parts are of use to others too: [`Faulty`], a backend that fails as it is told, to test one's
-//! own program with; [`Virtual`], hosts on a clock that jumps; and [`Recorder`] with [`History`], which
+//! Four parts are of use to others too: [`Faulty`], a backend that fails as it is told, to test one's
+//! own program with; [`Virtual`], hosts on a clock that jumps, with [`Apart`] for a store on a network; and [`Recorder`] with [`History`], which
 //! convict any store, under any load, of answers that no linearizable register gives.
 
+mod apart;
 mod contract;
 mod faulty;
 mod fixture;
@@ -26,6 +27,7 @@ mod report;
 mod setup;
 mod virtual_time;
 
+pub use apart::Apart;
 pub use faulty::{Call, Counts, Fault, Faulty, Gate, Request};
 pub use fixture::{Fixture, Limit, Missing, Need, Store};
 pub use history::{
@@ -77,7 +79,8 @@ cases! { $
     contract_same_bytes_are_two_states: Real and VersionsBeyondContent =
         contract::version::same_bytes_are_two_states;
     contract_create_needs_absence: Real = contract::version::create_needs_absence;
-    contract_stale_delete_does_nothing: Real = contract::version::stale_delete_does_nothing;
+    contract_stale_delete_does_nothing: Real and ConditionalDelete =
+        contract::version::stale_delete_does_nothing;
     contract_odd_names_stay_apart: Real = contract::names::stay_apart;
     contract_long_names_stay_apart: Real = contract::names::long_ones_stay_apart;
     contract_names_are_listed_by_prefix: Real = contract::names::are_listed_by_prefix;

@@ -45,7 +45,7 @@ pub(crate) fn play(fixture: &'static dyn Fixture) {
     runtime.block_on(async {
         let backend = fixture.open(&given(URL)).await;
         if given(ROLE) == "race" {
-            return race(backend).await;
+            return race(fixture, backend).await;
         }
         let client = Client::new(backend).expect("a client");
         match given(ROLE).as_str() {
@@ -103,8 +103,8 @@ async fn count(client: &Client, counter: &Path) {
 }
 
 /// Races when it is told to, and then tells what it was told.
-async fn race(backend: Arc<dyn Backend>) {
-    let race = Race::default();
+async fn race(fixture: &dyn Fixture, backend: Arc<dyn Backend>) {
+    let race = Race::on(fixture);
     let racer = race.racer(backend, format!("process {}", std::process::id()));
     say("ready");
     std::io::stdin().lock().lines().next().expect("an order").expect("text");
@@ -286,7 +286,7 @@ pub(crate) async fn briefly_frozen_holder_goes_on(s: &Setup) {
 /// Processes race as tasks do in `contract_races_are_linearizable`: what holds between the threads
 /// of one process (a mutex, a cache, a file lock that the process owns) may not hold between two.
 pub(crate) async fn races_are_linearizable(s: &Setup) {
-    let race = Race::default();
+    let race = Race::on(s.fixture);
     let mut seconds: Vec<_> = (0..3).map(|_| Second::start(s, "race", &[])).collect();
     for second in &mut seconds {
         second.hear("ready").await;

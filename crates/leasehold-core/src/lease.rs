@@ -33,6 +33,7 @@ pub use message::{
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Memory {
     seen: Option<Seen>,
+    stood: Option<Standing>,
     sighting: Option<Sighting>,
     highest: Option<FencingToken>,
 }
@@ -45,6 +46,14 @@ struct Sighting {
     holder: HolderId,
     renewals: u64,
     since: Moment,
+}
+
+/// How long a state had stood at a moment, at the least. It serves a store's limit on writes only, and
+/// decides nothing about a lease.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Standing {
+    at: Moment,
+    least: Duration,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -91,6 +100,8 @@ pub struct Lease {
     phase: Phase,
     /// The newest state that is known.
     seen: Option<Seen>,
+    /// How long it has stood.
+    stood: Option<Standing>,
     /// Our writes conditioned on `seen` whose outcome is not proven.
     open: Vec<Attempt>,
     /// The backend's last word on `seen`.
@@ -118,7 +129,7 @@ pub struct Lease {
 impl Lease {
     /// An acquisition that has not begun. `holder` must be fresh: nobody may ever use it again.
     pub fn new(settings: Settings, holder: HolderId, memory: Memory) -> Lease {
-        let Memory { seen, sighting, highest } = memory;
+        let Memory { seen, stood, sighting, highest } = memory;
         planted!(OwnerIsProcess: let holder =
             crate::planted::id_before(seen.as_ref(), &settings.label).unwrap_or(holder));
         // A free record that is remembered saves the first read: a write on it fails harmlessly if
@@ -129,6 +140,7 @@ impl Lease {
             holder,
             phase: Phase::New,
             seen: seen.filter(|_| usable),
+            stood,
             open: vec![],
             age: None,
             orphaned: false,
@@ -171,6 +183,7 @@ impl Lease {
     pub fn into_memory(self) -> Memory {
         Memory {
             seen: self.seen.filter(|_| self.open.is_empty()),
+            stood: self.stood,
             sighting: self.sighting,
             highest: self.highest,
         }
@@ -350,6 +363,8 @@ impl Lease {
                 if self.read(now.moment, seen, was_write, ids, out) {
                     self.age = age;
                     self.orphaned = orphaned;
+                    let told = age.map(|least| Standing { at: now.moment, least });
+                    self.stood = told.or(self.stood);
                 }
             }
             Reply::Unreadable(bad) => self.unreadable(bad, now.moment, out),
@@ -386,7 +401,7 @@ impl Lease {
         let (Some(record), Some(attempt)) = (request.writes, self.open.pop()) else { return };
         self.open.clear();
         self.recovered();
-        self.see(Seen { state, record: Some(record) });
+        self.see(Seen { state, record: Some(record) }, now);
         self.landed(&attempt, now, out);
     }
 }

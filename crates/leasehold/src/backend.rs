@@ -2,4 +2,8 @@
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "gcs")]
+pub mod gcs;
+#[cfg(feature = "gcs")]
+mod http;
 pub mod memory;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use leasehold_core::backend::Backend;
+#[cfg(any(feature = "file", feature = "gcs"))]
+use leasehold_core::backend::BackendError;
 
 use crate::backend;
 use crate::client::Client;
@@ -16,6 +18,7 @@ use crate::error::{Error, ErrorKind};
 /// | --- | --- | --- |
 /// | `memory://` | this process's memory, new on every call | always there |
 /// | `file:///dir` | a local directory, for the processes of one host | `file`, on by default |
+/// | `gs://bucket/prefix` | a bucket of Google Cloud Storage | `gcs` |
 ///
 /// [`Invalid`](ErrorKind::Invalid) where the URL cannot be understood or the store cannot be used for
 /// locks; `Denied` and `Unavailable` where it cannot be reached. No error repeats a password.
@@ -41,11 +44,10 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         "file" => {
             let place = parse_file(rest).map_err(invalid)?;
             let opened = backend::file::FileBackend::open(place.dir, place.network_fs);
-            Arc::new(opened.map_err(|e| {
-                let shown = without_secrets(url);
-                Error::new(e.trouble.into(), format!("cannot use {shown} for locks: {e}"))
-            })?)
+            Arc::new(opened.map_err(|e| unusable(url, &e))?)
         }
+        #[cfg(feature = "gcs")]
+        "gs" => Arc::new(backend::gcs::GcsBackend::open(rest).map_err(|e| unusable(url, &e))?),
         other => {
             return Err(invalid(format!(
                 "there is no backend {other:?}:// in this build; there are {}",
@@ -56,11 +58,19 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     Ok(backend)
 }
 
+#[cfg(any(feature = "file", feature = "gcs"))]
+fn unusable(url: &str, error: &BackendError) -> Error {
+    let shown = without_secrets(url);
+    Error::new(error.trouble.into(), format!("cannot use {shown} for locks: {error}"))
+}
+
 /// The schemes of this build.
 const SCHEMES: &[&str] = &[
     "memory://",
     #[cfg(feature = "file")]
     "file:///dir",
+    #[cfg(feature = "gcs")]
+    "gs://bucket/prefix",
 ];
 
 #[cfg(all(test, feature = "file"))]
@@ -99,8 +109,9 @@ fn parse_file(rest: &str) -> Result<FilePlace, String> {
     Ok(FilePlace { dir: PathBuf::from(path), network_fs })
 }
 
-#[cfg(feature = "file")]
-fn percent_decode(text: &str) -> Result<Vec<u8>, String> {
+/// The bytes that a URL's text stands for.
+#[cfg(any(feature = "file", feature = "gcs"))]
+pub(crate) fn percent_decode(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

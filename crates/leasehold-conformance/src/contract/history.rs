@@ -7,7 +7,7 @@ use leasehold_core::backend::{Backend, Expected, Fate, Key, Version, Written};
 use tokio::task::JoinSet;
 
 use crate::setup::{Setup, key};
-use crate::{Call, Fault, Faulty, History, Recorder, Refusals};
+use crate::{Call, Fault, Faulty, Fixture, History, Limit, Need, Recorder, Refusals};
 
 const CLIENTS: usize = 8;
 
@@ -16,7 +16,7 @@ const CLIENTS: usize = 8;
 /// answer alone looks right. There must be an order in which all are right at once: otherwise some
 /// moment had two newest states, and a lock two holders.
 pub(crate) async fn races_are_linearizable(s: &Setup) {
-    let race = Race::default();
+    let race = Race::on(s.fixture);
     let mut tasks = JoinSet::new();
     for client in 0..CLIENTS {
         let racer = race.racer(s.another().await, format!("client {client}"));
@@ -27,8 +27,9 @@ pub(crate) async fn races_are_linearizable(s: &Setup) {
 }
 
 /// A race, seen from two sides.
-#[derive(Default)]
 pub(crate) struct Race {
+    /// Whether its clients delete: only where a delete looks at the version, as theirs have to.
+    deletes: bool,
     /// What the backend was asked and answered: the faults happen to its callers.
     pub(crate) inside: History,
     /// What the clients asked and heard, through the faults.
@@ -36,6 +37,13 @@ pub(crate) struct Race {
 }
 
 impl Race {
+    /// A race on a store of this kind, in which nothing has happened.
+    pub(crate) fn on(fixture: &dyn Fixture) -> Race {
+        let lacks = |limit: &Limit| limit.need == Need::ConditionalDelete;
+        let deletes = !fixture.limits().iter().any(lacks);
+        Race { deletes, inside: History::default(), outside: History::default() }
+    }
+
     /// One who takes part.
     pub(crate) fn racer(&self, backend: Arc<dyn Backend>, client: String) -> Racer {
         let rounds = if backend.facts().least_write_interval.is_zero() { 60 } else { 20 };
@@ -43,7 +51,8 @@ impl Race {
         let network = Arc::new(Faulty::new(inside));
         let store = Arc::new(Recorder::new(client.clone(), network.clone(), &self.outside));
         let known = vec![Expected::Absent];
-        Racer { client, store, network, known, name: key("race"), written: 0, rounds }
+        let deletes = self.deletes;
+        Racer { client, store, network, known, name: key("race"), written: 0, rounds, deletes }
     }
 
     /// The backend itself makes one attempt for each call, so that its refusals are proofs. Behind
@@ -67,6 +76,7 @@ pub(crate) struct Racer {
     name: Key,
     written: usize,
     rounds: usize,
+    deletes: bool,
 }
 
 /// A number below `n`, by chance.
@@ -82,9 +92,9 @@ impl Racer {
             tokio::task::yield_now().await;
             match chance(10) {
                 0..4 => self.read().await,
-                4..8 => self.write(self.known.len() - 1).await,
-                8 => self.write(chance(self.known.len())).await,
-                _ => self.delete().await,
+                4..=7 => self.write(self.known.len() - 1).await,
+                9 if self.deletes => self.delete().await,
+                _ => self.write(chance(self.known.len())).await,
             }
             if chance(8) == 0 {
                 self.network.land_late().await;

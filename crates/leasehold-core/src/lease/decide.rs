@@ -6,7 +6,7 @@ use serde_json::Map;
 
 use super::takeover::Verdict;
 use super::{Attempt, Event, Failure, Lease, Loss, Output, Outstanding, Patience, Phase, Release};
-use super::{Request, Seen};
+use super::{Request, Seen, Standing};
 use crate::backend::{Fate, Trouble};
 use crate::deadline::{self, Deadline, Moment, Now, Poll};
 use crate::mutex;
@@ -16,9 +16,12 @@ type Ids<'a> = dyn FnMut() -> u128 + 'a;
 
 impl Lease {
     /// Takes a state as the newest one known.
-    pub(super) fn see(&mut self, seen: Seen) {
+    pub(super) fn see(&mut self, seen: Seen, now: Moment) {
         let token = seen.record.as_ref().map(|r| r.token);
         self.highest = self.highest.max(token);
+        if self.seen.as_ref().is_none_or(|before| before.state != seen.state) {
+            self.stood = Some(Standing { at: now, least: Duration::ZERO });
+        }
         self.seen = Some(seen);
         self.age = None;
         self.orphaned = false;
@@ -46,7 +49,7 @@ impl Lease {
         self.stale = false;
         let unchanged = self.seen.as_ref().is_some_and(|s| s.state == seen.state);
         let ours = seen.record.as_ref().map(|r| r.write);
-        self.see(seen);
+        self.see(seen, now);
         self.sight(now);
         planted!(ReadIsRenewal: if let (Phase::Held(_), true) = (self.phase, self.is_ours()) {
             self.phase = Phase::Held(Deadline::of_write(now, self.settings.ttl)); });
@@ -202,12 +205,11 @@ impl Lease {
         let since = *self.failing_since.get_or_insert(now);
         let ttl = self.settings.ttl;
         let wait = match fate {
-            // Not earlier than the store asked for, but soon enough for a deadline.
-            Fate::Throttled { retry_after: Some(wait) } => {
-                wait.min(ttl / 4) + deadline::jitter(wait.min(ttl / 4) / 4, ids())
-            }
-            _ => deadline::jitter(deadline::backoff(self.failures, ttl), ids()),
+            Fate::Throttled { retry_after } => self.patience_asked(retry_after, ids),
+            Fate::NotSent | Fate::Unknown => None,
         };
+        let wait =
+            wait.unwrap_or_else(|| deadline::jitter(deadline::backoff(self.failures, ttl), ids()));
         self.pause = Some((now, wait));
         out.push(Output::Event(Event::Trouble(trouble)));
         match self.phase {
@@ -229,6 +231,19 @@ impl Lease {
             // A holder goes on trying until the deadline, whatever the trouble.
             _ => {}
         }
+    }
+
+    /// How long to leave a store alone that asked for patience: not shorter than it said or than its
+    /// limit on writes, but short enough for a deadline. Whoever holds nothing doubles it every time,
+    /// so that what the store can take is left to renewals and releases.
+    fn patience_asked(&self, asked: Option<Duration>, ids: &mut Ids<'_>) -> Option<Duration> {
+        let least = self.settings.facts.least_write_interval;
+        let mut wait = asked.unwrap_or_default().max(least);
+        if matches!(self.phase, Phase::Acquiring { .. }) {
+            wait *= 1 << (self.failures.saturating_sub(1)).min(8);
+        }
+        let wait = wait.min(self.settings.ttl / 4);
+        (!wait.is_zero()).then(|| wait + deadline::jitter(wait / 4, ids()))
     }
 
     /// Sends the next request if it is time for one, and arms the next wake-up.
@@ -274,6 +289,15 @@ impl Lease {
                     self.must_read = true;
                     let random = u32::try_from(ids() % 1024).unwrap_or_default();
                     self.pause = Some((now.moment, room * random / 1024));
+                    return;
+                }
+                let early = self.too_early(now.moment);
+                if !early.is_zero() {
+                    // All who saw it free wait for the same moment: they spread, and look again first.
+                    let room = self.settings.facts.least_write_interval / 2;
+                    let random = u32::try_from(ids() % 1024).unwrap_or_default();
+                    self.pause = Some((now.moment, early + room * random / 1024));
+                    self.must_read = true;
                     return;
                 }
                 let write = WriteId(ids());
@@ -358,11 +382,23 @@ impl Lease {
     }
 
     fn send_write(&mut self, record: Record, left: Duration, now: Moment, out: &mut Vec<Output>) {
+        let early = self.too_early(now);
         let Some(seen) = &self.seen else { return };
+        if !early.is_zero() {
+            self.pause = Some((now, early));
+            return;
+        }
         planted!(OneWriteId: let record = Record { write: WriteId(self.holder.0), ..record });
         planted!(EarlierWritesForgotten: self.open.clear());
         self.open.push(Attempt { id: record.write, sent: now, clean: true });
         self.send(Request::Write(seen.state.clone(), record), left, out);
+    }
+
+    /// How long the newest state has to stand before the store's limit allows another write.
+    fn too_early(&self, now: Moment) -> Duration {
+        let stood = self.stood.filter(|_| self.seen.is_some() && !self.is_absent());
+        let least = self.settings.facts.least_write_interval;
+        stood.map_or(Duration::ZERO, |s| least.saturating_sub(s.least + now.shortest_since(s.at)))
     }
 
     fn send(&mut self, request: Request, left: Duration, out: &mut Vec<Output>) {

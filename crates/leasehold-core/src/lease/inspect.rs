@@ -100,7 +100,8 @@ impl Lease {
             holder,
             phase,
             seen,
-            open: _, // see `open`
+            stood: _, // paces writes where the store limits them, which the checker's does not
+            open: _,  // see `open`
             age,
             orphaned,
             unix_ms: _, // dates the first record only; the checker's clocks all say the same

@@ -1,0 +1,226 @@
+//! What the tools ask of a bucket: its prices, one's rights, and how it is made.
+
+use leasehold_core::admin::{Admin, Prices, Right, Step, StepState};
+use leasehold_core::backend::{BackendError, BoxFuture, Trouble};
+use reqwest::Method;
+use reqwest::header::CONTENT_TYPE;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{GcsBackend, METADATA_MAX, escaped, said};
+
+/// Class A and Class B operations of Standard storage in one region:
+/// <https://cloud.google.com/storage/pricing#operations-pricing>.
+const PRICES: Prices = Prices {
+    million_reads: 40,
+    million_writes: 500,
+    source: "Google's list price for Standard storage in one region, November 2026",
+};
+
+/// What each right is for, and the role that gives it.
+const RIGHTS: [(&str, &str, bool, &str); 4] = [
+    ("storage.objects.get", "to see who holds a lock", false, "roles/storage.objectUser"),
+    ("storage.objects.create", "to take a lock", false, "roles/storage.objectUser"),
+    ("storage.objects.delete", "to replace a record", false, "roles/storage.objectUser"),
+    ("storage.objects.list", "for `leasehold list`", true, "roles/storage.objectUser"),
+];
+
+/// Where the project stands if the URL does not say it: as Google's own tools take it.
+const PROJECT: &str = "GOOGLE_CLOUD_PROJECT";
+
+impl Admin for GcsBackend {
+    fn prices(&self) -> Option<Prices> {
+        Some(PRICES)
+    }
+
+    fn rights(&self) -> BoxFuture<'_, Result<Vec<Right>, BackendError>> {
+        Box::pin(async move {
+            let mut url = self.address(&[], &[&self.place.bucket, "iam", "testPermissions"]);
+            for (name, ..) in RIGHTS {
+                url.query_pairs_mut().append_pair("permissions", name);
+            }
+            let request = self.request(Method::GET, url).await?;
+            let answer = self.http.send(request, METADATA_MAX).await?;
+            let granted: Granted = match answer.status {
+                200 => serde_json::from_slice(&answer.body).unwrap_or_default(),
+                404 if said(&answer).message.contains("bucket does not exist") => {
+                    return Err(self.no_bucket());
+                }
+                // An emulator that does not know the question.
+                404 | 405 | 501 => return Ok(vec![]),
+                _ => return Err(self.refusal(&answer)),
+            };
+            let right = |(name, needed, is_optional, role)| {
+                let has = granted.permissions.iter().any(|granted| granted == name);
+                // The bucket knows nothing of a condition that a role has on objects' names.
+                let is_held = (has || self.place.prefix.is_empty()).then_some(has);
+                Right { name, needed, is_optional, is_held, role }
+            };
+            Ok(RIGHTS.map(right).into())
+        })
+    }
+
+    fn init(&self, dry_run: bool) -> BoxFuture<'_, Result<Vec<Step>, BackendError>> {
+        Box::pin(async move {
+            let url = self.address(&[], &[&self.place.bucket]);
+            let request = self.request(Method::GET, url).await?;
+            let answer = self.http.send(request, METADATA_MAX).await?;
+            match answer.status {
+                200 => {
+                    let bucket = serde_json::from_slice(&answer.body).map_err(|e| {
+                        let why = format!("what is said of the bucket cannot be read: {e}");
+                        BackendError::unknown(Trouble::Unavailable, why)
+                    })?;
+                    Ok(self.examined(&bucket))
+                }
+                404 => self.make(dry_run).await,
+                403 => Err(BackendError::unknown(
+                    Trouble::Denied,
+                    format!(
+                        "{} (403): the bucket {:?} is somebody else's, or it takes \
+                         storage.buckets.get to look at it, which roles/storage.admin gives",
+                        said(&answer).message,
+                        self.place.bucket
+                    ),
+                )),
+                _ => Err(self.refusal(&answer)),
+            }
+        })
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct Granted {
+    #[serde(default)]
+    permissions: Vec<String>,
+}
+
+impl GcsBackend {
+    async fn make(&self, dry_run: bool) -> Result<Vec<Step>, BackendError> {
+        let bucket = &self.place.bucket;
+        let project = self.place.project.clone();
+        let project = project.or_else(|| std::env::var(PROJECT).ok().filter(|p| !p.is_empty()));
+        let Some(project) = project else {
+            let why = format!(
+                "there is no bucket {bucket:?}, and to make it the project must be known: add \
+                 ?project=ID to the URL, or set {PROJECT}"
+            );
+            return Err(BackendError::not_sent(Trouble::Invalid, why));
+        };
+        let place = match &self.place.location {
+            Some(location) => location.clone(),
+            None => "US (Google's default; location=… says another)".into(),
+        };
+        let what = format!(
+            "the bucket {bucket} in the project {project}, in {place}, with uniform access, never \
+             public, without a rule that deletes"
+        );
+        if dry_run {
+            return Ok(vec![Step { what, state: StepState::Planned }]);
+        }
+        let mut settings = json!({
+            "name": bucket,
+            "iamConfiguration": {
+                "uniformBucketLevelAccess": { "enabled": true },
+                "publicAccessPrevention": "enforced",
+            },
+        });
+        if let Some(location) = &self.place.location {
+            settings["location"] = json!(location);
+        }
+        let mut url = self.address(&[], &[]);
+        url.query_pairs_mut().append_pair("project", &project);
+        let request = self.request(Method::POST, url).await?;
+        let request = request.header(CONTENT_TYPE, "application/json").body(settings.to_string());
+        let answer = self.http.send(request, METADATA_MAX).await?;
+        match answer.status {
+            200 => Ok(vec![Step { what, state: StepState::Made }]),
+            409 => Err(BackendError::unknown(
+                Trouble::Invalid,
+                format!(
+                    "{} (409): the name {bucket:?} is taken, by somebody else or a moment ago: \
+                     choose another, or try again",
+                    said(&answer).message
+                ),
+            )),
+            403 => Err(BackendError::unknown(
+                Trouble::Denied,
+                format!(
+                    "{} (403): it takes storage.buckets.create in the project {project}, which \
+                     roles/storage.admin gives",
+                    said(&answer).message
+                ),
+            )),
+            _ => Err(self.refusal(&answer)),
+        }
+    }
+
+    /// What of a bucket's settings is good or bad for locks.
+    fn examined(&self, bucket: &Value) -> Vec<Step> {
+        let name = &self.place.bucket;
+        let location = bucket["location"].as_str().unwrap_or("?");
+        let mut steps = vec![Step {
+            what: format!("the bucket {name}, in {location}"),
+            state: StepState::Found,
+        }];
+        let mut say = |what: String, wrong: Option<String>| {
+            let state = wrong.map_or(StepState::Found, StepState::Wrong);
+            steps.push(Step { what, state });
+        };
+        let uniform = "/iamConfiguration/uniformBucketLevelAccess/enabled";
+        let is_uniform = bucket.pointer(uniform).and_then(Value::as_bool) == Some(true);
+        say(
+            "uniform access".into(),
+            (!is_uniform).then(|| {
+                format!(
+                    "rights can be given object by object, past any role: `gcloud storage buckets \
+                     update gs://{name} --uniform-bucket-level-access`"
+                )
+            }),
+        );
+        say("no rule that deletes records".into(), self.deleting_rule(bucket));
+        let retention = &bucket["retentionPolicy"];
+        say(
+            "no retention policy".into(),
+            (!retention.is_null()).then(|| {
+                format!(
+                    "objects cannot be replaced for {} s, so no lock can be released: `gcloud \
+                     storage buckets update gs://{name} --clear-retention-period`, or another bucket",
+                    retention["retentionPeriod"].as_str().unwrap_or("some")
+                )
+            }),
+        );
+        if bucket["versioning"]["enabled"].as_bool() == Some(true) {
+            say("versioning is on: every renewal leaves a copy that is paid for".into(), None);
+        }
+        steps
+    }
+
+    /// A lifecycle rule that may delete records of ours: what a rule does not exclude, it means.
+    fn deleting_rule(&self, bucket: &Value) -> Option<String> {
+        let rules = bucket.pointer("/lifecycle/rule").and_then(Value::as_array)?;
+        let ours = self.place.object("");
+        let hits = |rule: &&Value| {
+            let condition = &rule["condition"];
+            let prefixes = condition["matchesPrefix"].as_array();
+            let by_name = prefixes.is_none_or(|prefixes| {
+                let prefixes = prefixes.iter().filter_map(Value::as_str);
+                prefixes.into_iter().any(|p| ours.starts_with(p) || p.starts_with(&ours))
+            });
+            // A rule for noncurrent versions alone never meets the newest record.
+            let live = condition["isLive"].as_bool() != Some(false)
+                && condition["numNewerVersions"].is_null()
+                && condition["daysSinceNoncurrentTime"].is_null();
+            rule["action"]["type"] == "Delete" && by_name && live
+        };
+        rules.iter().find(hits).map(|rule| {
+            format!(
+                "a lifecycle rule deletes them, {}: a lock's token could go back: remove it, or use \
+                 another bucket (console: https://console.cloud.google.com/storage/browser/{};\
+                 tab=lifecycle)",
+                rule["condition"],
+                escaped(&self.place.bucket, false)
+            )
+        })
+    }
+}

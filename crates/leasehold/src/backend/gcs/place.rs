@@ -1,0 +1,298 @@
+//! What a `gs://` URL says.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use crate::connect::percent_decode;
+
+/// Google's own endpoint.
+const ENDPOINT: &str = "https://storage.googleapis.com";
+
+/// Where Google's clients look for an emulator.
+const EMULATOR: &str = "STORAGE_EMULATOR_HOST";
+
+/// One write a second for each object: <https://cloud.google.com/storage/quotas#objects>.
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A read is billed: a waiter looks once a second at most.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The bucket, the names in it, and how to come to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) bucket: String,
+    /// Empty, or the start of all names without the slash behind it.
+    pub(super) prefix: String,
+    pub(super) endpoint: Url,
+    /// Given in the URL, and not by the environment.
+    own_endpoint: bool,
+    pub(super) write_interval: Duration,
+    pub(super) poll_interval: Duration,
+    pub(super) project: Option<String>,
+    pub(super) location: Option<String>,
+}
+
+impl Place {
+    /// Reads what stands behind `gs://`. The error is a sentence for the person who typed it.
+    pub(super) fn parse(rest: &str) -> Result<Place, String> {
+        let emulator = std::env::var(EMULATOR).ok().filter(|host| !host.is_empty());
+        Place::parse_with(rest, emulator.as_deref())
+    }
+
+    fn parse_with(rest: &str, emulator: Option<&str>) -> Result<Place, String> {
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
+        check_bucket(bucket)?;
+        let prefix = text(prefix)?;
+        let prefix = prefix.strip_suffix('/').unwrap_or(&prefix).to_owned();
+        check_prefix(&prefix)?;
+        let endpoint = match emulator {
+            // As in Google's clients: with or without a scheme.
+            Some(host) if host.contains("://") => endpoint(host, EMULATOR)?,
+            Some(host) => endpoint(&format!("http://{host}"), EMULATOR)?,
+            None => endpoint(ENDPOINT, "endpoint")?,
+        };
+        let mut place = Place {
+            bucket: bucket.to_owned(),
+            prefix,
+            endpoint,
+            own_endpoint: false,
+            write_interval: WRITE_INTERVAL,
+            poll_interval: POLL_INTERVAL,
+            project: None,
+            location: None,
+        };
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            place.set(name, &text(value)?)?;
+        }
+        Ok(place)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "endpoint" => {
+                self.endpoint = endpoint(value, "endpoint")?;
+                self.own_endpoint = true;
+            }
+            "write-interval" => self.write_interval = span(name, value)?,
+            "poll-interval" => {
+                self.poll_interval = span(name, value)?;
+                if self.poll_interval < Duration::from_millis(10) {
+                    return Err("poll-interval is 10ms at the least".into());
+                }
+            }
+            "project" => self.project = Some(word(name, value)?),
+            "location" => self.location = Some(word(name, value)?),
+            _ => {
+                return Err(format!(
+                    "gs:// has no option {name:?}; it has endpoint, write-interval, poll-interval, \
+                     project and location"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The URL of all this, for a child process to find the same place.
+    pub(super) fn url(&self) -> String {
+        let mut url = format!("gs://{}", self.bucket);
+        if !self.prefix.is_empty() {
+            let _ = write!(url, "/{}", escaped(&self.prefix, true));
+        }
+        let mut options = vec![];
+        if self.own_endpoint {
+            let endpoint = self.endpoint.as_str();
+            options.push(format!("endpoint={}", escaped(endpoint.trim_end_matches('/'), true)));
+        }
+        if self.write_interval != WRITE_INTERVAL {
+            options.push(format!("write-interval={}ms", self.write_interval.as_millis()));
+        }
+        if self.poll_interval != POLL_INTERVAL {
+            options.push(format!("poll-interval={}ms", self.poll_interval.as_millis()));
+        }
+        for (name, value) in [("project", &self.project), ("location", &self.location)] {
+            if let Some(value) = value {
+                options.push(format!("{name}={}", escaped(value, false)));
+            }
+        }
+        for (n, option) in options.iter().enumerate() {
+            let _ = write!(url, "{}{option}", if n == 0 { '?' } else { '&' });
+        }
+        url
+    }
+
+    /// The object of a name, or of the start of one.
+    pub(super) fn object(&self, name: &str) -> String {
+        match self.prefix.is_empty() {
+            true => name.to_owned(),
+            false => format!("{}/{name}", self.prefix),
+        }
+    }
+
+    /// Whether requests go there without credentials: never are they sent in clear.
+    pub(super) fn is_anonymous(&self) -> bool {
+        self.endpoint.scheme() == "http"
+    }
+}
+
+/// The rules of <https://cloud.google.com/storage/docs/buckets#naming>, as far as a typing error can
+/// break them.
+fn check_bucket(bucket: &str) -> Result<(), String> {
+    let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if bucket.is_empty() {
+        return Err("gs:// takes a bucket, such as gs://acme-locks/prod".into());
+    }
+    let whole =
+        (3..=222).contains(&bucket.len()) && bucket.starts_with(ends) && bucket.ends_with(ends);
+    if whole && bucket.chars().all(is_fine) {
+        return Ok(());
+    }
+    // Somebody may have taken this for a store with a password.
+    let shown = bucket.rsplit_once('@').map_or(bucket, |(_, place)| place);
+    Err(format!(
+        "{shown:?} is no bucket's name: it has 3 to 222 lower-case letters, digits, dashes, \
+         underscores and dots, with a letter or a digit at both ends"
+    ))
+}
+
+/// Names of up to 200 bytes have to fit behind it into the 1024 of an object's name.
+fn check_prefix(prefix: &str) -> Result<(), String> {
+    if prefix.len() > 800 {
+        return Err("the prefix has more than 800 bytes".into());
+    }
+    if let Some(c) = prefix.chars().find(|c| c.is_control()) {
+        return Err(format!("the prefix contains the control character U+{:04X}", u32::from(c)));
+    }
+    let segments = || prefix.split('/');
+    if !prefix.is_empty() && segments().any(|segment| matches!(segment, "" | "." | "..")) {
+        return Err(format!("the prefix {prefix:?} has an empty segment, \".\" or \"..\""));
+    }
+    Ok(())
+}
+
+fn endpoint(value: &str, name: &str) -> Result<Url, String> {
+    let bad = || format!("{name} is a URL such as http://127.0.0.1:4443, without a password");
+    let url = Url::parse(value).map_err(|_| bad())?;
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    match url.scheme() {
+        "http" | "https" if is_plain && url.fragment().is_none() => Ok(url),
+        _ => Err(bad()),
+    }
+}
+
+/// A time as it stands in a URL: `0s`, `500ms`, `2s`.
+fn span(name: &str, value: &str) -> Result<Duration, String> {
+    let bad = || format!("{name} is a time such as 0s, 500ms or 2s, up to 60s, not {value:?}");
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| is_number).ok_or_else(bad)?;
+    let span = match &value[digits.len()..] {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        _ => return Err(bad()),
+    };
+    if span > Duration::from_mins(1) { Err(bad()) } else { Ok(span) }
+}
+
+fn word(name: &str, value: &str) -> Result<String, String> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    match !value.is_empty() && value.chars().all(is_fine) {
+        true => Ok(value.to_owned()),
+        false => Err(format!("{name} cannot be {value:?}")),
+    }
+}
+
+fn text(escaped: &str) -> Result<String, String> {
+    String::from_utf8(percent_decode(escaped)?).map_err(|_| format!("{escaped:?} is not UTF-8"))
+}
+
+/// Percent-encodes what would mean something else in a URL.
+pub(super) fn escaped(text: &str, with_slashes: bool) -> String {
+    let mut url = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        let stays = byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+        if stays || (with_slashes && byte == b'/') {
+            url.push(char::from(byte));
+        } else {
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(rest: &str) -> Result<Place, String> {
+        Place::parse_with(rest, None)
+    }
+
+    /// What is said is what is meant, and the URL that a child is given says the same again.
+    #[test]
+    fn a_url_says_where() {
+        let place = parse("acme-locks/prod/eu").expect("a place");
+        assert_eq!((place.bucket.as_str(), place.prefix.as_str()), ("acme-locks", "prod/eu"));
+        assert_eq!(place.object("deploy"), "prod/eu/deploy");
+        assert_eq!(place.url(), "gs://acme-locks/prod/eu");
+        assert!(!place.is_anonymous());
+        assert_eq!(parse("acme-locks/").expect("a place").object("a/b"), "a/b");
+        for url in [
+            "acme-locks",
+            "acme.example.com/a%20b%25",
+            "b_1/p?endpoint=http://127.0.0.1:4443&write-interval=0ms&poll-interval=20ms",
+            "acme-locks/p?project=acme&location=europe-west1",
+        ] {
+            let place = parse(url).expect("a place");
+            assert_eq!(place.url(), format!("gs://{url}"));
+        }
+    }
+
+    /// `STORAGE_EMULATOR_HOST` names a host, with or without a scheme; what the URL says goes first.
+    #[test]
+    fn an_emulator_is_found() {
+        let at = |rest, host| Place::parse_with(rest, Some(host)).expect("a place");
+        for host in ["localhost:4443", "http://localhost:4443", "http://localhost:4443/"] {
+            let place = at("bkt", host);
+            assert_eq!(place.endpoint.as_str(), "http://localhost:4443/");
+            assert!(place.is_anonymous());
+            assert_eq!(place.url(), "gs://bkt", "a child has the same environment");
+        }
+        let place = at("bkt?endpoint=https://storage.example.com", "localhost:1");
+        assert_eq!(place.endpoint.host_str(), Some("storage.example.com"));
+        assert!(Place::parse_with("bkt", Some("not a host")).is_err());
+    }
+
+    /// A mistake is told, and no password is repeated.
+    #[test]
+    fn mistakes_are_told() {
+        for (url, word) in [
+            ("", "bucket"),
+            ("/prod", "bucket"),
+            ("Acme/prod", "bucket"),
+            ("ab", "bucket"),
+            ("-acme", "bucket"),
+            ("user:secret@acme_Locks/x", "bucket"),
+            ("acme/a//b", "segment"),
+            ("acme/../x", "segment"),
+            ("acme/a%00b", "control"),
+            ("acme/a%zz", "%"),
+            ("acme?ttl=5s", "no option"),
+            ("acme?write-interval=soon", "time"),
+            ("acme?write-interval=-1s", "time"),
+            ("acme?write-interval=+1s", "time"),
+            ("acme?write-interval=2h", "time"),
+            ("acme?poll-interval=1ms", "10ms"),
+            ("acme?endpoint=ftp://x", "URL"),
+            ("acme?endpoint=http://me:secret@host", "URL"),
+            ("acme?project=a%20b", "project"),
+        ] {
+            let error = parse(url).expect_err(url);
+            assert!(error.contains(word) && !error.contains("secret"), "{url}: {error}");
+        }
+    }
+}
