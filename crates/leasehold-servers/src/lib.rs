@@ -1,1 +1,10 @@
-//! The servers that the tests need.
+//! The servers that leasehold's tests need, each in this process, on a free loopback port, on a thread of
+//! its own: [`gcs`] is a store that obeys Google's rules until a test asks it to break them, [`proxy`] the
+//! network in between.
+//!
+//! The program `leasehold-servers` starts the same two for people and for tests with processes.
+
+mod clock;
+pub mod gcs;
+pub mod proxy;
+mod thread;

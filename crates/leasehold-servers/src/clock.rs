@@ -1,0 +1,38 @@
+//! The clocks of the servers. They are hosts of their own, so the tests' virtual time is not theirs.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a server answers with the real time, and depends on no `Env`"
+)]
+
+use std::time::{Duration, Instant, SystemTime};
+
+/// When a server started, to count from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start(Instant);
+
+impl Start {
+    pub(crate) fn now() -> Start {
+        Start(Instant::now())
+    }
+
+    /// The time since then.
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// The wall clock.
+pub(crate) fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Returns after `span`.
+pub(crate) async fn pause(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
+/// What `work` comes to, or `None` when it takes longer than `limit`.
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(limit, work).await.ok()
+}

@@ -1,0 +1,187 @@
+//! A fake of Google Cloud Storage: the part of its JSON API that a lock needs, and the faults that a lock must
+//! survive.
+//!
+//! Without a [`Rule`] it behaves as Google documents: linearizable, conditions checked in the same step as the
+//! write, generations that rise for ever. What is looser in other emulators is kept strict here.
+
+mod answer;
+mod request;
+mod script;
+mod server;
+mod store;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+pub use script::{Fault, Rule, Seen, When};
+
+use crate::clock;
+use crate::thread::Listening;
+use server::Shared;
+
+/// The environment variable with the address, `http://HOST:PORT`, of somebody else's emulator.
+pub const OUTSIDE: &str = "LEASEHOLD_GCS_SERVER";
+
+/// How long a test waits for a request before it fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The address of a fake-gcs-server, `http://HOST:PORT`: an opinion on the API that is not ours.
+///
+/// The error is what a test says after `SKIPPED: `.
+pub fn outside() -> Result<String, String> {
+    std::env::var(OUTSIDE).ok().filter(|address| !address.is_empty()).ok_or_else(|| {
+        "fake-gcs-server: not started; `cargo xtask test` does that where Go is installed"
+            .to_owned()
+    })
+}
+
+/// A fake of the JSON API in this process, on a thread of its own; ends when dropped, and with it every
+/// connection and every write that was to land later.
+#[derive(Debug)]
+pub struct Fake {
+    shared: Arc<Shared>,
+    listening: Listening,
+}
+
+impl Fake {
+    /// Starts it on a free loopback port, without a bucket.
+    pub fn start() -> Fake {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Fake::listen(address).expect("there is a free loopback port and a thread")
+    }
+
+    /// Starts it on this address. Fails where the address cannot be had.
+    pub fn listen(address: SocketAddr) -> io::Result<Fake> {
+        let shared = Arc::new(Shared::new());
+        let served = Arc::clone(&shared);
+        let serve = move |connection| server::serve(connection, Arc::clone(&served));
+        Ok(Fake { listening: Listening::start(address, serve)?, shared })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listening.address()
+    }
+
+    /// The same as a URL, `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// A URL for leasehold: `place` is `BUCKET` or `BUCKET/PREFIX`, on this server, with no least time
+    /// between writes and 20 ms between reads.
+    pub fn url(&self, place: &str) -> String {
+        format!("gs://{place}?endpoint={}&write-interval=0s&poll-interval=20ms", self.endpoint())
+    }
+
+    /// Makes a bucket as `leasehold init` would: uniform access, not public, nothing that deletes by itself.
+    pub fn make_bucket(&self, name: &str) {
+        let access = r#"{"uniformBucketLevelAccess":{"enabled":true},
+                         "publicAccessPrevention":"enforced"}"#;
+        self.make_bucket_as(name, &format!(r#"{{"iamConfiguration":{access}}}"#));
+    }
+
+    /// Makes a bucket with these settings, a JSON object such as `{"lifecycle":{"rule":[..]}}`. They are
+    /// shown to whoever asks for the bucket; they have no effect.
+    pub fn make_bucket_as(&self, name: &str, settings: &str) {
+        let settings: Map<String, Value> =
+            serde_json::from_str(settings).expect("the settings of a bucket are a JSON object");
+        self.shared.lock().store.make_bucket(name, settings);
+    }
+
+    /// One write or deletion per object and `interval`; one sooner after the last that was done is answered
+    /// 429. `None`, as it is at the start: as many as come.
+    pub fn limit_writes(&self, interval: Option<Duration>) {
+        self.shared.lock().store.write_interval = interval;
+    }
+
+    /// The rights that callers have, like `storage.objects.get`; `None`, as it is at the start: all that
+    /// they ask for. Only the answer to that question depends on it.
+    pub fn allow(&self, rights: Option<Vec<String>>) {
+        self.shared.lock().store.rights = rights;
+    }
+
+    /// Puts the server's wall clock forward: what is stored is that much older, without waiting.
+    pub fn advance_clock(&self, by: Duration) {
+        self.shared.lock().store.ahead += by;
+    }
+
+    /// Adds a rule behind the others. They are tried in this order, and the first that fits and is not used
+    /// up acts.
+    pub fn script(&self, rule: Rule) {
+        self.shared.lock().script.add(rule);
+    }
+
+    /// Forgets all rules. What hangs goes on hanging.
+    pub fn heal(&self) {
+        self.shared.lock().script.clear();
+    }
+
+    /// Every request that arrived so far, in order.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.lock().seen.clone()
+    }
+
+    /// Blocks until `n` requests of this kind have arrived since the start. For a caller whose client runs on
+    /// another thread. Panics after a minute, with what was seen.
+    #[track_caller]
+    pub fn await_seen(&self, when: When, n: usize) {
+        self.block_until(when, n, |_| true);
+    }
+
+    /// The same for requests that were carried out: [`Fault::Late`] ones are only some time after they arrived.
+    #[track_caller]
+    pub fn await_done(&self, when: When, n: usize) {
+        self.block_until(when, n, |seen| seen.outcome.is_some());
+    }
+
+    /// [`await_seen`](Fake::await_seen) for a caller that must not block its thread.
+    pub async fn until_seen(&self, when: When, n: usize) {
+        self.until(when, n, |_| true).await;
+    }
+
+    /// [`await_done`](Fake::await_done) for a caller that must not block its thread.
+    pub async fn until_done(&self, when: When, n: usize) {
+        self.until(when, n, |seen| seen.outcome.is_some()).await;
+    }
+
+    #[track_caller]
+    fn block_until(&self, when: When, n: usize, is_meant: fn(&Seen) -> bool) {
+        let (tell, told) = mpsc::channel();
+        let waiting = self.waiting(when, n, is_meant);
+        self.listening.handle().spawn(async move { tell.send(waiting.await) });
+        let came = told.recv().unwrap_or(false);
+        assert!(came, "{}", self.did_not_come(when, n));
+    }
+
+    async fn until(&self, when: When, n: usize, is_meant: fn(&Seen) -> bool) {
+        let waiting = self.listening.handle().spawn(self.waiting(when, n, is_meant));
+        let came = waiting.await.unwrap_or(false);
+        assert!(came, "{}", self.did_not_come(when, n));
+    }
+
+    /// Whether it came in time. It runs on the server's runtime, because the caller's may have no clock, or
+    /// one that jumps.
+    fn waiting(
+        &self,
+        when: When,
+        n: usize,
+        is_meant: fn(&Seen) -> bool,
+    ) -> impl Future<Output = bool> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let test = |seen: &[Seen]| {
+                seen.iter().filter(|seen| when.fits(seen.when) && is_meant(seen)).count() >= n
+            };
+            clock::within(PATIENCE, shared.await_seen(test)).await.is_some()
+        }
+    }
+
+    fn did_not_come(&self, when: When, n: usize) -> String {
+        format!("{n} requests of kind {when:?} did not come in {PATIENCE:?}: {:#?}", self.seen())
+    }
+}
