@@ -2,7 +2,8 @@
 //!
 //! It reads one line for each new deadline. When the deadline passes (we are stopped), or its input
 //! ends without a `done` (we were killed), it closes its output, kills the section and waits until it
-//! is really dead. Until then it keeps a lock on our liveness file, so that nobody on this host takes us for gone.
+//! is really dead. Until then it keeps a lock on our liveness file, so that nobody on this host takes
+//! us for gone.
 //!
 //! It lives in a session of its own, so that no terminal's signal reaches it, and under a name of its
 //! own, so that `pkill leasehold` does not hit it.

@@ -247,7 +247,9 @@ pub(crate) async fn frozen_holder_is_succeeded(s: &Setup) {
     let record = reading.record.expect("a record");
     assert!(!record.orphaned, "it is frozen, not dead");
     let uncertainty = backend.facts().clock_uncertainty;
-    let not_before = (ttl + uncertainty).saturating_sub(record.age.unwrap_or_default());
+    // By the store's clock, or by watching for a ttl, whichever comes first.
+    let by_age = record.age.map(|age| (ttl + uncertainty).saturating_sub(age));
+    let not_before = by_age.unwrap_or(ttl).min(ttl);
     let guard = soon("the next", client.mutex("x").acquire()).await.expect("the lock");
     let took = Host.now().moment.longest_since(looked);
     assert!(took >= not_before, "taken over after {took:?}, not before {not_before:?}");

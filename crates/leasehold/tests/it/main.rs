@@ -4,6 +4,8 @@
 mod file;
 #[cfg(feature = "file")]
 mod file_backend;
+#[cfg(feature = "gcs")]
+mod gcs;
 mod memory;
 mod spent;
 mod time_limit;
