@@ -1,11 +1,12 @@
 //! A small HTTP/1.1 client that hides nothing: no retries, no pool, each failure as it came.
 
+use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long an answer may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,9 +63,9 @@ impl Connection {
         let mut message =
             format!("{} {} HTTP/1.1\r\nHost: localhost\r\n", call.method, call.target);
         for (name, value) in &call.headers {
-            message += &format!("{name}: {value}\r\n");
+            let _ = write!(message, "{name}: {value}\r\n");
         }
-        message += &format!("Content-Length: {}\r\n\r\n", call.body.len());
+        let _ = write!(message, "Content-Length: {}\r\n\r\n", call.body.len());
         let mut message = message.into_bytes();
         message.extend(&call.body);
         self.0.get_mut().write_all(&message)
@@ -144,14 +145,19 @@ impl Call {
         self
     }
 
+    pub(crate) fn with_target(mut self, change: impl FnOnce(&str) -> String) -> Call {
+        self.target = change(&self.target);
+        self
+    }
+
     pub(crate) fn with_body(mut self, body: impl Into<Vec<u8>>) -> Call {
         self.body = body.into();
         self
     }
 
-    /// Reads `b/OBJECT`; `more` is what follows in the query, like `&ifGenerationNotMatch=7`.
+    /// Reads `bkt/OBJECT`; `more` is what follows in the query, like `&ifGenerationNotMatch=7`.
     pub(crate) fn read(object: &str, more: &str) -> Call {
-        Call::new("GET", format!("/storage/v1/b/b/o/{}?alt=media{more}", escaped(object)))
+        Call::new("GET", format!("/storage/v1/b/bkt/o/{}?alt=media{more}", escaped(object)))
     }
 
     pub(crate) fn create(object: &str, bytes: &[u8]) -> Call {
@@ -162,7 +168,7 @@ impl Call {
         Call::write(object, &format!("&ifGenerationMatch={generation}"), bytes)
     }
 
-    /// Writes `b/OBJECT` as leasehold does, in two parts.
+    /// Writes `bkt/OBJECT` as leasehold does, in two parts.
     pub(crate) fn write(object: &str, more: &str, bytes: &[u8]) -> Call {
         let about = serde_json::json!({
             "name": object, "contentType": "application/json", "cacheControl": "no-store",
@@ -172,7 +178,7 @@ impl Call {
         let mut body = format!("{line}\r\n{json}{about}\r\n{line}\r\n{json}").into_bytes();
         body.extend(bytes);
         body.extend(format!("\r\n{line}--\r\n").into_bytes());
-        let target = format!("/upload/storage/v1/b/b/o?uploadType=multipart{more}");
+        let target = format!("/upload/storage/v1/b/bkt/o?uploadType=multipart{more}");
         Call::new("POST", target)
             .with_header("Content-Type", "multipart/related; boundary=part")
             .with_body(body)
@@ -180,7 +186,7 @@ impl Call {
 
     pub(crate) fn delete(object: &str, generation: u64) -> Call {
         let object = escaped(object);
-        Call::new("DELETE", format!("/storage/v1/b/b/o/{object}?ifGenerationMatch={generation}"))
+        Call::new("DELETE", format!("/storage/v1/b/bkt/o/{object}?ifGenerationMatch={generation}"))
     }
 
     /// Sends it on a connection of its own.

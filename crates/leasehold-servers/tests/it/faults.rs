@@ -72,7 +72,7 @@ fn late() {
         gone.send(&Call::create("x", bytes)).unwrap();
         fake.await_seen(When::Create, seen + 1);
     };
-    give_up(Duration::from_secs(3600), b"never");
+    give_up(Duration::from_hours(1), b"never");
     assert_eq!((last(&fake).outcome, stored(&fake)), (None, None));
 
     give_up(Duration::from_millis(50), b"late");
@@ -138,7 +138,8 @@ fn stale() {
     assert_eq!(stored(&fake), Some(b"2".to_vec()));
 }
 
-/// A store that lies about conditions: a second create overwrites, a deletion of the wrong generation deletes.
+/// A store that lies about conditions: a second create overwrites, a deletion of the wrong generation
+/// deletes.
 #[test]
 fn ignore_precondition() {
     let fake = fake();

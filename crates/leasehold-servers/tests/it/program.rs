@@ -14,19 +14,21 @@ fn start(arguments: &[&str]) -> (Child, ChildStdin, SocketAddr) {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap();
+        .expect("the program starts");
+    let output = child.stdout.take().expect("its output is piped");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on http://").unwrap().parse().unwrap();
-    let input = child.stdin.take().unwrap();
+    BufReader::new(output).read_line(&mut line).expect("it says where it listens");
+    let address = line.trim().strip_prefix("listening on http://").map(str::parse);
+    let address = address.expect("it says where it listens").expect("that is an address");
+    let input = child.stdin.take().expect("its input is piped");
     (child, input, address)
 }
 
-/// Somebody tries leasehold out: a store with a bucket and Google's write limit, a proxy before it that is told
-/// to drop connections. Both end with who started them.
+/// Somebody tries leasehold out: a store with a bucket and Google's write limit, a proxy before it that is
+/// told to drop connections. Both end with who started them.
 #[test]
 fn both_servers() {
-    let arguments = ["gcs", "--bucket", "a", "--bucket", "b", "--write-limit", "5m"];
+    let arguments = ["gcs", "--bucket", "other", "--bucket", "bkt", "--write-limit", "5m"];
     let (mut store, store_input, store_address) = start(&arguments);
     let to = store_address.to_string();
     let (mut proxy, mut proxy_input, proxy_address) = start(&["proxy", "--to", &to]);

@@ -16,13 +16,14 @@ fn standing() -> (Fake, Proxy, Connection) {
     let fake = fake();
     let proxy = Proxy::start(fake.address());
     let mut connection = Connection::to(proxy.address());
-    assert_eq!(connection.call(&Call::read("x", "")).unwrap().code, 404);
+    let reply = connection.call(&Call::read("x", "")).expect("the connection works");
+    assert_eq!(reply.code, 404);
     (fake, proxy, connection)
 }
 
 fn is_silent(connection: &mut Connection) -> bool {
     connection.set_patience(SILENCE);
-    let failure = connection.receive().unwrap_err();
+    let failure = connection.receive().expect_err("nothing comes");
     matches!(failure.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
@@ -53,8 +54,8 @@ fn delay() {
     assert!(start.elapsed() >= 2 * delay, "{:?}", start.elapsed());
 }
 
-/// The network is gone: nothing arrives and nothing comes back. When it is back, what was swallowed stays lost
-/// and new connections work.
+/// The network is gone: nothing arrives and nothing comes back. When it is back, what was swallowed stays
+/// lost and new connections work.
 #[test]
 fn black_hole() {
     let (fake, proxy, mut connection) = standing();

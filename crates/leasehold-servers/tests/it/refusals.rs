@@ -5,17 +5,17 @@ use leasehold_servers::gcs::When;
 use crate::client::{Call, Connection};
 use crate::store::fake;
 
-/// Somebody has mistyped a bucket, another a lock: the two must be told apart, by words alone where bytes were
-/// asked for.
+/// Somebody has mistyped a bucket, another a lock: the two must be told apart, by words alone where bytes
+/// were asked for.
 #[test]
 fn a_missing_bucket_is_no_missing_object() {
     let fake = fake();
     let call = |call: Call| call.on(fake.address());
     let object = call(Call::read("p/x", ""));
-    assert_eq!((object.code, object.text()), (404, "No such object: b/p/x"));
+    assert_eq!((object.code, object.text()), (404, "No such object: bkt/p/x"));
     assert_eq!(object.header("content-type"), Some("text/html; charset=UTF-8"));
-    let object = call(Call::new("GET", "/storage/v1/b/b/o/x")).json();
-    assert_eq!(object["error"]["message"], "No such object: b/x");
+    let object = call(Call::new("GET", "/storage/v1/b/bkt/o/x")).json();
+    assert_eq!(object["error"]["message"], "No such object: bkt/x");
     assert_eq!(object["error"]["code"], 404);
     for missing in [
         Call::new("GET", "/storage/v1/b/c/o/x?alt=media"),
@@ -38,7 +38,7 @@ fn a_missing_bucket_is_no_missing_object() {
 #[test]
 fn nonsense_is_refused() {
     let fake = fake();
-    let upload = "/upload/storage/v1/b/b/o?uploadType=multipart";
+    let upload = "/upload/storage/v1/b/bkt/o?uploadType=multipart";
     let related = |kind: &str, body: &str| {
         Call::new("POST", upload).with_header("Content-Type", kind).with_body(body)
     };
@@ -46,21 +46,23 @@ fn nonsense_is_refused() {
     let long = "x".repeat(1025);
     let calls = [
         (404, Call::new("GET", "/")),
-        (404, Call::new("PUT", "/storage/v1/b/b/o/x")),
-        (404, Call::new("GET", "/storage/v1/b/b/o/p/x?alt=media")),
-        (400, Call::new("GET", "/storage/v1/b/b/o/%zz?alt=media")),
-        (400, Call::new("GET", "/storage/v1/b/b/o/%f?alt=media")),
-        (400, Call::new("GET", "/storage/v1/b/b/o/%ff?alt=media")),
-        (400, Call::new("GET", "/storage/v1/b/b/o/?alt=media")),
-        (400, Call::new("GET", format!("/storage/v1/b/b/o/{long}?alt=media"))),
+        (404, Call::new("PUT", "/storage/v1/b/bkt/o/x")),
+        (404, Call::new("GET", "/storage/v1/b/bkt/o/p/x?alt=media")),
+        (400, Call::new("GET", "/storage/v1/b/bkt/o/%zz?alt=media")),
+        (400, Call::new("GET", "/storage/v1/b/bkt/o/%f?alt=media")),
+        (400, Call::new("GET", "/storage/v1/b/bkt/o/%ff?alt=media")),
+        (400, Call::new("GET", "/storage/v1/b/bkt/o/?alt=media")),
+        (400, Call::new("GET", format!("/storage/v1/b/bkt/o/{long}?alt=media"))),
         (400, Call::read("x", "&ifGenerationMatch=-1")),
         (400, Call::read("x", "&ifGenerationMatch=")),
-        (400, Call::new("GET", "/storage/v1/b/b/o?maxResults=all")),
-        (400, Call::new("GET", "/storage/v1/b/b/o?pageToken=mine")),
+        (400, Call::new("GET", "/storage/v1/b/bkt/o?maxResults=all")),
+        (400, Call::new("GET", "/storage/v1/b/bkt/o?pageToken=mine")),
         (400, Call::new("POST", "/storage/v1/b?project=p").with_body("[]")),
         (400, Call::new("POST", "/storage/v1/b?project=p").with_body("{}")),
-        (400, Call::new("POST", "/upload/storage/v1/b/b/o?uploadType=resumable&name=x")),
-        (400, Call::new("POST", "/upload/storage/v1/b/b/o?uploadType=media").with_body("1")),
+        (400, Call::new("POST", "/storage/v1/b?project=p").with_body("{\"name\":\"Locks\"}")),
+        (400, Call::new("POST", "/storage/v1/b?project=p").with_body("{\"name\":\"lo\"}")),
+        (400, Call::new("POST", "/upload/storage/v1/b/bkt/o?uploadType=resumable&name=x")),
+        (400, Call::new("POST", "/upload/storage/v1/b/bkt/o?uploadType=media").with_body("1")),
         (400, related("application/json", name)),
         (400, related("multipart/related", name)),
         (400, related("multipart/related; boundary=", name)),
@@ -81,7 +83,7 @@ fn nonsense_is_refused() {
 #[test]
 fn a_body_has_a_bound() {
     let fake = fake();
-    let largest = Call::new("POST", "/upload/storage/v1/b/b/o?uploadType=media&name=x");
+    let largest = Call::new("POST", "/upload/storage/v1/b/bkt/o?uploadType=media&name=x");
     assert_eq!(largest.clone().with_body(vec![b' '; 1 << 20]).on(fake.address()).code, 200);
     let mut connection = Connection::to(fake.address());
     let reply = connection.call(&largest.with_body(vec![b' '; (1 << 20) + 1])).unwrap();

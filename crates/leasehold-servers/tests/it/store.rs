@@ -11,7 +11,7 @@ use crate::client::{Call, Connection, escaped};
 
 pub(crate) fn fake() -> Fake {
     let fake = Fake::start();
-    fake.make_bucket("b");
+    fake.make_bucket("bkt");
     fake
 }
 
@@ -48,6 +48,8 @@ fn one_conversation() {
     let changed = call(Call::read("p/x", &format!("&ifGenerationNotMatch={first}")));
     assert_eq!((changed.code, changed.body.as_slice()), (200, b"2".as_slice()));
 
+    let unless = format!("&ifGenerationNotMatch={second}");
+    assert_eq!(call(Call::write("p/x", &unless, b"3")).code, 304);
     assert_eq!(call(Call::delete("p/x", first)).code, 412);
     assert_eq!(call(Call::delete("p/x", second)).code, 204);
     assert_eq!(call(Call::delete("p/x", second)).code, 404);
@@ -102,7 +104,7 @@ fn generations_rise_over_deletion() {
 fn one_write_per_interval() {
     let fake = fake();
     let call = |call: Call| call.on(fake.address());
-    fake.limit_writes(Some(Duration::from_secs(3600)));
+    fake.limit_writes(Some(Duration::from_hours(1)));
     let generation = call(Call::create("x", b"1")).generation();
     for refused in [
         Call::overwrite("x", generation, b"2"),
@@ -118,7 +120,7 @@ fn one_write_per_interval() {
 
     fake.limit_writes(None);
     assert_eq!(call(Call::delete("x", generation)).code, 204);
-    fake.limit_writes(Some(Duration::from_secs(3600)));
+    fake.limit_writes(Some(Duration::from_hours(1)));
     assert_eq!(call(Call::create("x", b"4")).code, 429);
     fake.limit_writes(Some(Duration::ZERO));
     assert_eq!(call(Call::create("x", b"4")).code, 200);
@@ -138,7 +140,7 @@ fn a_list_has_pages() {
     }
     let (mut found, mut token, mut pages) = (Vec::new(), String::new(), 0);
     loop {
-        let target = format!("/storage/v1/b/b/o?prefix=p%2F&maxResults=2{token}");
+        let target = format!("/storage/v1/b/bkt/o?prefix=p%2F&maxResults=2{token}");
         let page = Call::new("GET", target).on(fake.address()).json();
         let items = page["items"].as_array().cloned().unwrap_or_default();
         found.extend(items.iter().map(|item| item["name"].as_str().unwrap().to_owned()));
@@ -149,7 +151,7 @@ fn a_list_has_pages() {
         }
     }
     assert_eq!((found, pages), (names.map(str::to_owned).to_vec(), 3));
-    let none = Call::new("GET", "/storage/v1/b/b/o?prefix=nothing").on(fake.address());
+    let none = Call::new("GET", "/storage/v1/b/bkt/o?prefix=nothing").on(fake.address());
     assert_eq!(none.json(), json!({ "kind": "storage#objects" }));
 }
 
@@ -166,10 +168,10 @@ fn buckets_and_rights() {
     assert_eq!(call(make("/storage/v1/b?project=p")).code, 409);
     let about = call(Call::new("GET", "/storage/v1/b/new")).json();
     assert_eq!(about["lifecycle"], settings["lifecycle"]);
-    let uniform = &call(Call::new("GET", "/storage/v1/b/b")).json()["iamConfiguration"];
+    let uniform = &call(Call::new("GET", "/storage/v1/b/bkt")).json()["iamConfiguration"];
     assert_eq!(uniform["uniformBucketLevelAccess"]["enabled"], true);
 
-    let ask = "/storage/v1/b/b/iam/testPermissions?permissions=storage.objects.get\
+    let ask = "/storage/v1/b/bkt/iam/testPermissions?permissions=storage.objects.get\
                &permissions=storage.objects.create";
     let rights =
         |fake: &Fake| Call::new("GET", ask).on(fake.address()).json()["permissions"].clone();
@@ -179,7 +181,7 @@ fn buckets_and_rights() {
     fake.allow(Some(vec![]));
     assert_eq!(rights(&fake), json!(null));
     let last = fake.seen().pop().unwrap();
-    assert_eq!((last.when, last.bucket.as_str(), last.status), (When::Bucket, "b", Some(200)));
+    assert_eq!((last.when, last.bucket.as_str(), last.status), (When::Bucket, "bkt", Some(200)));
 }
 
 /// A record grows an hour old in no time: its age, by the server's own clock, says so.
@@ -187,11 +189,11 @@ fn buckets_and_rights() {
 fn the_clock_moves_on() {
     let fake = fake();
     let first = Call::create("x", b"1").on(fake.address()).generation();
-    fake.advance_clock(Duration::from_secs(3600));
+    fake.advance_clock(Duration::from_hours(1));
     let read = Call::read("x", "").on(fake.address());
     let date = |name: &str| httpdate::parse_http_date(read.header(name).unwrap()).unwrap();
     let age = date("date").duration_since(date("last-modified")).unwrap();
-    assert!(age >= Duration::from_secs(3600), "{age:?}");
+    assert!(age >= Duration::from_hours(1), "{age:?}");
     let second = Call::overwrite("x", first, b"2").on(fake.address()).generation();
     assert!(second - first >= 3_600_000_000, "generations are microseconds of that clock");
 }
