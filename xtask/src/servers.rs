@@ -9,9 +9,6 @@ use crate::sh::{self, Result, cargo};
 pub(crate) use fake_gcs_server::start as fake_gcs_server;
 pub(crate) use process::Server;
 
-/// The bucket that is made in each store.
-const BUCKET: &str = "demo";
-
 /// Starts every stand-in for Google Cloud Storage that can be had here, says how to use each, and stays until
 /// one ends.
 pub(crate) fn up_gcs() -> Result {
@@ -24,7 +21,7 @@ pub(crate) fn up_gcs() -> Result {
         make_bucket(server)?;
         println!("\n{}, log in {}:\n", server.name(), server.log().display());
         println!("    export STORAGE_EMULATOR_HOST={}", server.url());
-        println!("    export LEASEHOLD_BACKEND='gs://{BUCKET}/locks?write-interval=0s'");
+        println!("    export LEASEHOLD_BACKEND='gs://demo/locks?write-interval=0s'");
         println!("    cargo leasehold run hello -- echo hello");
         println!("    cargo leasehold status hello");
     }
@@ -41,9 +38,11 @@ fn fake() -> Result<Server> {
     })
 }
 
+/// Makes it as `leasehold init` would.
 fn make_bucket(server: &Server) -> Result {
-    let about = format!("{{\"name\":\"{BUCKET}\"}}");
-    match server.call("POST", "/storage/v1/b?project=demo", &about) {
+    let about = r#"{"name":"demo","iamConfiguration":{"publicAccessPrevention":"enforced",
+                    "uniformBucketLevelAccess":{"enabled":true}}}"#;
+    match server.call("POST", "/storage/v1/b?project=demo", about) {
         Ok(200) => Ok(()),
         Ok(code) => Err(format!("{} does not make a bucket: {code}", server.name())),
         Err(why) => Err(format!("{} does not make a bucket: {why}", server.name())),

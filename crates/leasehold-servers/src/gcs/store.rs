@@ -140,7 +140,8 @@ impl Store {
             return Answer::no_bucket();
         };
         let slot = bucket.objects.entry(request.object.clone()).or_default();
-        let next_write = slot.last_write.zip(self.write_interval).map(|(at, gap)| at + gap);
+        let next_write =
+            slot.last_write.zip(self.write_interval).map(|(at, gap)| at.saturating_add(gap));
         if next_write.is_some_and(|next_write| since_start < next_write) {
             let what = format!(
                 "The object {}/{} exceeded the rate limit for object mutation operations (create, \
