@@ -40,6 +40,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) breaks: &'a [Break],
     /// When the store was frozen or cut off from anybody.
     pub(crate) away: &'a [Span],
+    /// It fails now and then, and nobody tells us when.
+    pub(crate) store_fails: bool,
 }
 
 /// Why a section may be beside another one.
@@ -117,7 +119,7 @@ impl Facts<'_> {
             || code == 130 && run.done.int
             || code == 75 && run.ask.wait != Wait::Forever && section.is_none()
             || code == 126 && section.is_none() && (run.done.hurt || self.was_away(run))
-            || code == 69 && section.is_none() && self.was_away(run);
+            || code == 69 && section.is_none() && (self.store_fails || self.was_away(run));
         let command = match (section, by_itself) {
             (None, _) => "did not begin".to_owned(),
             (_, None) => "did not end by itself".to_owned(),
@@ -315,6 +317,7 @@ mod tests {
     struct Case {
         runs: [Run; 2],
         breaks: Vec<Break>,
+        store_fails: bool,
     }
 
     /// A section from its beginning to its last sign of life, in seconds.
@@ -348,7 +351,7 @@ mod tests {
             run.ended = Some((90 * S, ExitStatus::from_raw(3 << 8)));
             run
         };
-        Case { runs: [run(), run()], breaks: vec![] }
+        Case { runs: [run(), run()], breaks: vec![], store_fails: false }
     }
 
     impl Case {
@@ -357,7 +360,8 @@ mod tests {
             let ttls_ms = vec![10_000];
             let terms =
                 Terms { seed: 0, slots: 3, names: 1, ttls_ms, can_freeze: false, namespaces: 0 };
-            let facts = Facts { terms: &terms, runs: &self.runs, breaks: &self.breaks, away: &[] };
+            let (runs, breaks, store_fails) = (&self.runs, &self.breaks, self.store_fails);
+            let facts = Facts { terms: &terms, runs, breaks, away: &[], store_fails };
             let written = Written { sections: sections.to_vec(), ..Written::default() };
             let mut found = facts.judge(0, &written, &mut Seen::default());
             let by_run = sections.iter().map(|one| (one.run, one.clone())).collect();
@@ -443,6 +447,14 @@ mod tests {
                 acquits((case, one));
             }
         }
+        // A store that fails is a reason to end before the command begins, and for nothing else.
+        let (mut case, one) = ended(69 << 8, None);
+        case.convicts(&[section(1, 6, 3, 4)], "exit code 69");
+        case.store_fails = true;
+        case.acquits(&[section(1, 6, 3, 4)]);
+        case.convicts(&[one], "exit code 69");
+        case.runs[0].is_last = true;
+        case.convicts(&[section(1, 6, 3, 4)], "nobody was hurt any more");
         let (mut case, one) = ended(3 << 8, Some(3));
         case.runs[0].left = vec!["4711".into()];
         case.convicts(&[one], "and left 4711");
