@@ -271,8 +271,11 @@ impl Judge<'_> {
             } else {
                 seen.takeovers += 1;
             }
-            let gap = section.begin.saturating_sub(over.last);
-            let away = self.away_between(over.last, section.begin);
+            // Before the last runs nobody wants it.
+            let last = self.facts.run(section.run).filter(|run| run.is_last);
+            let from = last.map_or(over.last, |run| run.started.max(over.last));
+            let gap = section.begin.saturating_sub(from);
+            let away = self.away_between(from, section.begin);
             seen.longest_gap = seen.longest_gap.max(gap);
             if gap.saturating_sub(away) > most {
                 let what = format!("nobody got the lock after run {} was over", over.run);
@@ -394,6 +397,20 @@ mod tests {
         case.convicts(&[section(0, 5, 1, 2), beside], "was alive");
         let refused = Section { refused: vec![(S, 7)], ..section(1, 6, 3, 4) };
         case.convicts(&[section(0, 5, 1, 2), refused], "was refused");
+    }
+
+    /// When the time is over nobody wants the lock, until the last run does.
+    #[test]
+    fn a_lock_that_nobody_wants_may_be_free() {
+        let mut case = case();
+        case.runs[1].started = 89 * S;
+        case.runs[1].ended = Some((91 * S, ExitStatus::from_raw(0)));
+        let last = Section { ended: Some(0), ..section(1, 6, 90, 91) };
+        case.convicts(&[section(0, 5, 1, 2), last.clone()], "nobody got the lock");
+        case.runs[1].is_last = true;
+        case.acquits(&[section(0, 5, 1, 2), last.clone()]);
+        case.runs[1].started = 3 * S;
+        case.convicts(&[section(0, 5, 1, 2), last], "nobody got the lock");
     }
 
     /// Its leasehold and its keeper were stopped together and it goes on: from then on that is not
