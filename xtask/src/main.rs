@@ -6,6 +6,7 @@ mod ci;
 mod fuzz;
 mod model;
 mod planted;
+mod servers;
 mod sh;
 mod sim;
 mod test;
@@ -21,6 +22,7 @@ usage: cargo xtask COMMAND
   ci                `checks`, then `test`
   tidy              check the house rules that a program can check
   bench             measure, and assert nothing
+  servers up gcs    stand-ins for Google Cloud Storage, to try leasehold with
 
 the long forms of the proof, see docs/proof.md:
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["sim", arguments @ ..] => sim::start(arguments),
         ["model", arguments @ ..] => model::search(arguments),
+        ["servers", "up", "gcs"] => servers::up_gcs(),
         ["bench"] => bench::run_all(),
         ["chaos", arguments @ ..] => chaos::run(arguments),
         ["checks"] => ci::checks().map(drop),

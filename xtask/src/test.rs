@@ -11,6 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::{env, fs, io};
 
 use crate::planted;
+use crate::servers::{self, Server};
 use crate::sh::{self, Result, cargo};
 
 mod conformance;
@@ -18,6 +19,9 @@ mod conformance;
 use conformance::Conformance;
 
 const SKIPPED: &str = "SKIPPED: ";
+
+/// The environment variable in which the tests find the address of a fake-gcs-server.
+const OUTSIDE_GCS: &str = "LEASEHOLD_GCS_SERVER";
 
 pub(crate) fn run(filters: &[&str]) -> Result {
     measure(filters)?.close()
@@ -40,11 +44,14 @@ pub(crate) fn measure(filters: &[&str]) -> Result<Report> {
         report.counts.failed += 1;
         return Ok(report);
     }
+    // It lives until the end of this function.
+    let gcs = outside_gcs(&mut report);
     // `--all-targets` leaves the documentation's examples out, so they are a run of their own.
     for kind in ["--all-targets", "--doc"] {
         let mut tests = cargo(&["test", "--workspace", "--no-fail-fast", kind, "--"]);
         tests.args(filters).env("LEASEHOLD_SKIPPED_FILE", &skipped_file);
         tests.env(conformance::REPORT, &conformance_file);
+        tests.envs(gcs.as_ref().map(|server| (OUTSIDE_GCS, server.url())));
         report.run(&mut tests)?;
     }
     // What has bugs planted in it is a build of its own.
@@ -58,6 +65,15 @@ pub(crate) fn measure(filters: &[&str]) -> Result<Report> {
         report.conformance.missing.clear();
     }
     Ok(report)
+}
+
+/// Somebody else's Google Cloud Storage for the tests, unless whoever calls has one. Where it cannot be had,
+/// the tests that need it are skipped, and say so.
+fn outside_gcs(report: &mut Report) -> Option<Server> {
+    if env::var_os(OUTSIDE_GCS).is_some_and(|address| !address.is_empty()) {
+        return None;
+    }
+    servers::fake_gcs_server().map_err(|why| report.note(&why)).ok()
 }
 
 /// What came of the tests.

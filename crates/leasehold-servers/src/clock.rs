@@ -22,9 +22,14 @@ impl Start {
     }
 }
 
-/// The wall clock.
-pub(crate) fn wall() -> SystemTime {
-    SystemTime::now()
+/// The wall clock, since the start of 1970.
+pub(crate) fn unix() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// A time since the start of 1970 as HTTP writes it, to the second.
+pub(crate) fn http_date(unix: Duration) -> String {
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + unix)
 }
 
 /// Returns after `span`.

@@ -1,8 +1,8 @@
-//! A fake of Google Cloud Storage: the part of its JSON API that a lock needs, and the faults that a lock must
-//! survive.
+//! A fake of Google Cloud Storage: the part of its JSON API that a lock needs, and the faults that a lock
+//! must survive.
 //!
-//! Without a [`Rule`] it behaves as Google documents: linearizable, conditions checked in the same step as the
-//! write, generations that rise for ever. What is looser in other emulators is kept strict here.
+//! Without a [`Rule`] it behaves as Google documents: linearizable, conditions checked in the same step as
+//! the write, generations that rise for ever. What is looser in other emulators is kept strict here.
 
 mod answer;
 mod request;
@@ -27,7 +27,7 @@ use server::Shared;
 pub const OUTSIDE: &str = "LEASEHOLD_GCS_SERVER";
 
 /// How long a test waits for a request before it fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The address of a fake-gcs-server, `http://HOST:PORT`: an opinion on the API that is not ours.
 ///
@@ -133,7 +133,8 @@ impl Fake {
         self.block_until(when, n, |_| true);
     }
 
-    /// The same for requests that were carried out: [`Fault::Late`] ones are only some time after they arrived.
+    /// The same for requests that were carried out: [`Fault::Late`] ones are only some time after they
+    /// arrived.
     #[track_caller]
     pub fn await_done(&self, when: When, n: usize) {
         self.block_until(when, n, |seen| seen.outcome.is_some());

@@ -69,7 +69,9 @@ fn serve(server: Server) -> Result<(), String> {
     match server {
         Server::Gcs { bucket, write_limit, life } => {
             let fake = Fake::listen(life.listen).map_err(|e| cannot_listen(&life, &e))?;
-            bucket.iter().for_each(|name| fake.make_bucket(name));
+            for name in &bucket {
+                fake.make_bucket(name);
+            }
             fake.limit_writes(write_limit);
             println!("listening on {}", fake.endpoint());
             life.spend(|_| {});
@@ -97,8 +99,10 @@ impl Life {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             hear(line.trim());
         }
-        while !self.until_stdin_closes {
-            std::thread::park();
+        if !self.until_stdin_closes {
+            loop {
+                std::thread::park();
+            }
         }
     }
 }

@@ -3,10 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+
+use crate::clock;
 
 /// Serves until it is dropped; then every connection is closed and the thread has ended.
 #[derive(Debug)]
@@ -35,9 +38,10 @@ impl Listening {
         let accept = async move {
             let listener = TcpListener::from_std(listener).expect("the listener does not block");
             loop {
-                // A connection that ended before it was accepted is its client's affair.
-                if let Ok((connection, _)) = listener.accept().await {
-                    tokio::spawn(serve(connection));
+                match listener.accept().await {
+                    Ok((connection, _)) => drop(tokio::spawn(serve(connection))),
+                    // The client is gone, or files are short: others close theirs meanwhile.
+                    Err(_) => clock::pause(Duration::from_millis(10)).await,
                 }
             }
         };

@@ -1,11 +1,13 @@
 //! Answers as Google gives them.
 
-use std::time::SystemTime;
+use std::time::Duration;
 
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
+
+use crate::clock;
 
 /// An answer, before it has a date.
 #[derive(Debug, Clone)]
@@ -79,11 +81,11 @@ impl Answer {
         Answer { code, headers: vec![(CONTENT_TYPE, kind.to_owned())], body }
     }
 
-    pub(super) fn with_generation(mut self, generation: u64, written: SystemTime) -> Answer {
+    pub(super) fn with_generation(mut self, generation: u64, written: Duration) -> Answer {
         let header = HeaderName::from_static;
         self.headers.push((header("x-goog-generation"), generation.to_string()));
         self.headers.push((header("x-goog-metageneration"), "1".to_owned()));
-        self.headers.push((LAST_MODIFIED, httpdate::fmt_http_date(written)));
+        self.headers.push((LAST_MODIFIED, clock::http_date(written)));
         self
     }
 
@@ -93,11 +95,11 @@ impl Answer {
     }
 
     /// The HTTP response, dated.
-    pub(super) fn into_response(self, date: SystemTime) -> Response<Bytes> {
+    pub(super) fn into_response(self, date: Duration) -> Response<Bytes> {
         let mut response = Response::new(self.body);
         *response.status_mut() =
             StatusCode::from_u16(self.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let date = (DATE, httpdate::fmt_http_date(date));
+        let date = (DATE, clock::http_date(date));
         for (name, value) in self.headers.into_iter().chain([date]) {
             // A stored content type may be anything; what no header can say is not said.
             if let Ok(value) = HeaderValue::from_str(&value) {

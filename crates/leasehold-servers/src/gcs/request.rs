@@ -78,15 +78,15 @@ impl Request {
         match (&head.method, is_upload, parts.as_slice()) {
             (&Method::POST, false, []) => self.make_bucket(&query, &body),
             (&Method::GET, false, [bucket]) => {
-                self.bucket = (*bucket).to_owned();
+                (*bucket).clone_into(&mut self.bucket);
                 Ok(Ask::Bucket)
             }
             (&Method::GET, false, [bucket, "iam", "testPermissions"]) => {
-                self.bucket = (*bucket).to_owned();
+                (*bucket).clone_into(&mut self.bucket);
                 Ok(Ask::Rights { asked: query.all("permissions") })
             }
             (&Method::GET, false, [bucket, "o"]) => {
-                self.bucket = (*bucket).to_owned();
+                (*bucket).clone_into(&mut self.bucket);
                 list(&query)
             }
             (&Method::GET, false, [bucket, "o", object]) => {
@@ -127,12 +127,21 @@ impl Request {
         }
         let about = object_of(body)?;
         let name = about.get("name").and_then(Value::as_str).unwrap_or_default();
-        if name.is_empty() {
-            return Err(Answer::error(400, "required", "Required"));
-        }
         name.clone_into(&mut self.bucket);
+        if !is_bucket_name(name) {
+            return Err(invalid(&format!("Invalid bucket name: '{name}'")));
+        }
         Ok(Ask::MakeBucket { about })
     }
+}
+
+/// The rule that people break; Google has some more.
+fn is_bucket_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let ends = name.bytes().next().zip(name.bytes().next_back());
+    (3..=63).contains(&name.len())
+        && ends.is_some_and(|(first, last)| is_plain(first) && is_plain(last))
+        && name.bytes().all(|byte| is_plain(byte) || b"-_.".contains(&byte))
 }
 
 fn unknown() -> Answer {

@@ -109,7 +109,9 @@ async fn answer(
     shared.changed();
     match fate {
         Fate::Answer(response) => Ok(response.map(Sent::whole)),
-        Fate::Cut(response) if !response.body().is_empty() => Ok(response.map(Sent::half)),
+        Fate::Cut(response) if !response.body().is_empty() => {
+            Ok(response.map(|body| Sent::half(&body)))
+        }
         Fate::Cut(_) | Fate::Close => Err(io::Error::other("the connection is to be closed")),
         Fate::Silence => pending().await,
     }
@@ -188,7 +190,7 @@ impl Sent {
         Sent { left: Some(body), announced, is_whole: true, is_flushed: true }
     }
 
-    fn half(body: Bytes) -> Sent {
+    fn half(body: &Bytes) -> Sent {
         let sent = body.slice(..body.len() / 2);
         let announced = body.len() as u64;
         Sent { left: Some(sent), announced, is_whole: false, is_flushed: false }

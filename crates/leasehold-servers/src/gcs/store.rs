@@ -1,8 +1,9 @@
-//! The buckets and what is in them. Each request is checked and done in one step, so the store is linearizable.
+//! The buckets and what is in them. Each request is checked and done in one step, so the store is
+//! linearizable.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hyper::body::Bytes;
 use serde_json::{Map, Value, json};
@@ -43,7 +44,8 @@ struct Slot {
 #[derive(Debug, Clone)]
 struct Object {
     generation: u64,
-    written: SystemTime,
+    /// By the server's wall clock, since the start of 1970.
+    written: Duration,
     about: Map<String, Value>,
     bytes: Bytes,
 }
@@ -60,9 +62,9 @@ impl Store {
         }
     }
 
-    /// The wall clock of the server.
-    pub(super) fn date(&self) -> SystemTime {
-        clock::wall() + self.ahead
+    /// The wall clock of the server, since the start of 1970.
+    pub(super) fn date(&self) -> Duration {
+        clock::unix() + self.ahead
     }
 
     pub(super) fn make_bucket(&mut self, name: &str, mut about: Map<String, Value>) -> Answer {
@@ -138,7 +140,8 @@ impl Store {
             return Answer::no_bucket();
         };
         let slot = bucket.objects.entry(request.object.clone()).or_default();
-        let next_write = slot.last_write.zip(self.write_interval).map(|(at, gap)| at + gap);
+        let next_write =
+            slot.last_write.zip(self.write_interval).map(|(at, gap)| at.saturating_add(gap));
         if next_write.is_some_and(|next_write| since_start < next_write) {
             let what = format!(
                 "The object {}/{} exceeded the rate limit for object mutation operations (create, \
@@ -150,12 +153,11 @@ impl Store {
         if slot.now.is_none() && new.is_none() {
             return Answer::no_object(&request.bucket, &request.object, false);
         }
-        if !only.holds(slot.now.as_ref()) {
-            return Answer::condition_not_met();
+        if let Some(refusal) = only.refusal(slot.now.as_ref()) {
+            return refusal;
         }
         let new = new.map(|(about, bytes)| {
-            let micros = date.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-            let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+            let micros = u64::try_from(date.as_micros()).unwrap_or(u64::MAX);
             // Also after a deletion and after a clock that jumped back, it rises.
             self.generation_max = micros.max(self.generation_max + 1);
             Object { generation: self.generation_max, written: date, about, bytes }
@@ -178,10 +180,8 @@ fn read(request: &Request, object: Option<&Object>, only: Condition, media: bool
     let Some(object) = object else {
         return Answer::no_object(&request.bucket, &request.object, media);
     };
-    let answer = if only.is.is_some_and(|is| is != object.generation) {
-        Answer::condition_not_met()
-    } else if only.is_not == Some(object.generation) {
-        Answer::empty(304)
+    let answer = if let Some(refusal) = only.refusal(Some(object)) {
+        refusal
     } else if media {
         let kind = object.about.get("contentType").and_then(Value::as_str);
         Answer::media(kind.unwrap_or("application/octet-stream"), object.bytes.clone())
@@ -192,10 +192,13 @@ fn read(request: &Request, object: Option<&Object>, only: Condition, media: bool
 }
 
 impl Condition {
-    fn holds(self, object: Option<&Object>) -> bool {
+    /// The answer to who asked for another generation than that of `object`, of a write as of a read.
+    fn refusal(self, object: Option<&Object>) -> Option<Answer> {
         let generation = object.map_or(0, |object| object.generation);
-        self.is.is_none_or(|is| is == generation)
-            && self.is_not.is_none_or(|is_not| is_not != generation)
+        if self.is.is_some_and(|is| is != generation) {
+            return Some(Answer::condition_not_met());
+        }
+        (self.is_not == Some(generation)).then(|| Answer::empty(304))
     }
 }
 
