@@ -58,6 +58,20 @@ pub(crate) fn show(span: Duration) -> String {
     }
 }
 
+/// A measured duration for people, with two figures that count at least: `0.04 ms`, `3.1 ms`,
+/// `250 ms`, `1.20 s`, and what is longer as [`show`] has it.
+pub(crate) fn exact(span: Duration) -> String {
+    let ms = span.as_secs_f64() * 1e3;
+    match ms {
+        0.0 => "0 ms".into(),
+        ..1.0 => format!("{ms:.2} ms"),
+        ..10.0 => format!("{ms:.1} ms"),
+        ..1_000.0 => format!("{ms:.0} ms"),
+        ..60_000.0 => format!("{:.2} s", ms / 1e3),
+        _ => show(span),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
