@@ -255,7 +255,7 @@ pub(crate) struct Release {
 /// Tries what a lock needs of the store, under a name that nobody uses: that only one creates, that a
 /// stale version is refused, that a read shows what was written. Measures how quick the store is, reads
 /// its clock, asks for our rights, and says what a lock costs and which ttl it needs. Removes what it
-/// made. Against a store that takes one write a second that takes half a minute.
+/// made. Against a store that takes one write a second that takes twenty seconds.
 ///
 /// Exits 0 if the store may be used, 76 if it must not be, 69 if it cannot be reached, 77 if it
 /// refuses, 64 if the URL cannot be meant.

@@ -115,3 +115,43 @@ fn as_json(url: &str, dry_run: bool, steps: &[Step]) -> Value {
         "steps": shown.collect::<Value>(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(what: &str, state: StepState) -> Step {
+        Step { what: what.into(), state }
+    }
+
+    /// Somebody looks first, then makes, then looks again; and meets a bucket that another made wrongly.
+    #[test]
+    fn a_person_sees_what_is_there_and_what_to_do() {
+        let bucket = |state| [step("the project", StepState::Found), step("the bucket", state)];
+        let shown = lines("gs://b", &bucket(StepState::Planned));
+        assert!(shown.contains("is there    the project\nwould make  the bucket\n"), "{shown}");
+        assert!(shown.ends_with("not ready: without --dry-run the rest is made\n"), "{shown}");
+        let shown = lines("gs://b", &bucket(StepState::Made));
+        assert!(shown.contains("made        the bucket\ngs://b is ready"), "{shown}");
+        let wrong = bucket(StepState::Wrong("turn \x1b[31mretention off".into()));
+        let shown = lines("gs://b", &wrong);
+        assert!(shown.contains("WRONG       the bucket\n            turn \\u{1b}"), "{shown}");
+        assert!(shown.ends_with("mend what is wrong, then run this again\n"), "{shown}");
+    }
+
+    /// A program asks whether it may go on: only if nothing is left to be made or mended.
+    #[test]
+    fn a_program_sees_whether_it_is_ready() {
+        let cases = [
+            (StepState::Found, true, "found"),
+            (StepState::Made, true, "made"),
+            (StepState::Planned, false, "planned"),
+            (StepState::Wrong("do this".into()), false, "wrong"),
+        ];
+        for (state, ready, word) in cases {
+            let value = as_json("gs://b", true, &[step("x", StepState::Found), step("y", state)]);
+            assert_eq!(value["ready"], ready, "{value}");
+            assert_eq!(value["steps"][1]["state"], word, "{value}");
+        }
+    }
+}

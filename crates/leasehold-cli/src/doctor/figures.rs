@@ -24,9 +24,9 @@ pub(super) struct Figures {
 /// What the store's clock said, between two looks at ours. Unix milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Told {
-    pub(super) before_ms: u64,
-    pub(super) after_ms: u64,
-    pub(super) told_ms: u64,
+    pub(super) before: u64,
+    pub(super) after: u64,
+    pub(super) store: u64,
 }
 
 /// The least, the median and the most.
@@ -57,13 +57,13 @@ impl Spread {
     }
 }
 
-/// How far the store's clock is from ours, in milliseconds: somewhere in this range.
+/// How far the store's clock is from ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Clock {
-    /// By how much it is ahead; negative where it is behind.
-    pub(super) ahead_ms: i64,
-    /// By how much that may be wrong.
-    pub(super) error_ms: i64,
+    /// By how many milliseconds it is ahead; negative where it is behind.
+    pub(super) ahead: i64,
+    /// By how many milliseconds that may be wrong.
+    pub(super) error: i64,
     /// The steps in which it tells the time, as far as seen.
     pub(super) step: Duration,
     /// The most by which it went back between two reads.
@@ -82,19 +82,20 @@ impl Figures {
     /// The store's clock, where it has told the time.
     pub(super) fn clock(&self) -> Option<Clock> {
         self.told.first()?;
-        let is_multiple = |step: &u64| self.told.iter().all(|t| t.told_ms % step == 0);
-        let step_ms = [1_000, 100, 10].into_iter().find(is_multiple).unwrap_or(1);
+        // Seconds, as in an HTTP date, or what we ourselves can tell.
+        let is_whole = self.told.iter().all(|t| t.store % 1_000 == 0);
+        let step_ms = if is_whole { 1_000 } else { 1 };
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
         // True time at the store was in [told, told + step), somewhere between our two looks.
-        let low = |t: &Told| signed(t.told_ms).saturating_sub(signed(t.after_ms));
-        let high = |t: &Told| signed(t.told_ms + step_ms).saturating_sub(signed(t.before_ms));
+        let low = |t: &Told| signed(t.store).saturating_sub(signed(t.after));
+        let high = |t: &Told| signed(t.store + step_ms).saturating_sub(signed(t.before));
         let low = self.told.iter().map(low).max()?;
         let high = self.told.iter().map(high).min()?;
         let pairs = self.told.iter().zip(self.told.iter().skip(1));
-        let back_ms = pairs.map(|(a, b)| a.told_ms.saturating_sub(b.told_ms)).max();
+        let back_ms = pairs.map(|(a, b)| a.store.saturating_sub(b.store)).max();
         Some(Clock {
-            ahead_ms: low / 2 + high / 2,
-            error_ms: (high / 2).saturating_sub(low / 2).abs(),
+            ahead: low / 2 + high / 2,
+            error: (high / 2).saturating_sub(low / 2).abs().max(1),
             step: Duration::from_millis(step_ms),
             back: Duration::from_millis(back_ms.unwrap_or(0)),
         })
@@ -113,10 +114,10 @@ impl Figures {
         let Some(clock) = self.clock() else {
             return note("the store has none; a dead holder is noticed after a ttl of watching");
         };
-        let off = clock.ahead_ms.unsigned_abs();
+        let off = clock.ahead.unsigned_abs();
         let span = |ms: u64| times::exact(Duration::from_millis(ms));
-        let side = if clock.ahead_ms < 0 { "behind" } else { "ahead of" };
-        let error = clock.error_ms.unsigned_abs();
+        let side = if clock.ahead < 0 { "behind" } else { "ahead of" };
+        let error = clock.error.unsigned_abs();
         let offset = match off > error {
             true => format!("{} {side} this host's (±{})", span(off), span(error)),
             false => format!("the same as this host's (±{})", span(error)),
@@ -141,20 +142,16 @@ impl Figures {
     /// How quick the store is.
     pub(super) fn latency(&self) -> Finding {
         let show = |what: &str, spans: &[Duration]| {
-            Spread::of(spans).map_or_else(
-                || format!("{what} -"),
-                |s| {
-                    let [least, median, most] = [s.least, s.median, s.most].map(times::exact);
-                    format!("{what} {least} / {median} / {most}")
-                },
-            )
+            let Some(spread) = Spread::of(spans) else { return format!("{what} -") };
+            let [least, median, most] = [spread.least, spread.median, spread.most].map(ms);
+            format!("{what} {least}/{median}/{most} ms")
         };
         let (read, write) = (show("read", &self.reads), show("write", &self.writes));
         let patience = match self.throttled {
             0 => String::new(),
             n => format!("; asked for patience {n} times"),
         };
-        note(format!("{read}, {write} (min / median / max){patience}"))
+        note(format!("{read}, {write} (min/median/max){patience}"))
     }
 
     pub(super) fn as_json(&self) -> Value {
@@ -163,10 +160,21 @@ impl Figures {
             "write_ms": Spread::of(&self.writes).map(Spread::as_json),
             "throttled": self.throttled,
             "clock": self.clock().map(|clock| json!({
-                "ahead_ms": clock.ahead_ms,
-                "error_ms": clock.error_ms,
+                "ahead_ms": clock.ahead,
+                "error_ms": clock.error,
                 "step_ms": clock.step.as_secs_f64() * 1e3,
             })),
         })
     }
+}
+
+/// Milliseconds with two figures that count.
+fn ms(span: Duration) -> String {
+    let ms = span.as_secs_f64() * 1e3;
+    let digits = match ms {
+        ..1.0 => 2,
+        ..10.0 => 1,
+        _ => 0,
+    };
+    format!("{ms:.digits$}")
 }

@@ -96,11 +96,12 @@ impl Probe {
         Ok(key)
     }
 
-    /// What has never been written before, readable for whoever finds it.
+    /// What has never been written before, readable for whoever finds it. It says that nobody holds
+    /// it, so that nothing is kept in memory of its writer.
     pub(super) fn content(&mut self) -> Vec<u8> {
         self.contents += 1;
-        format!("{{\"leasehold-doctor\":\"{:032x}\",\"write\":{}}}\n", self.id, self.contents)
-            .into()
+        let (id, n) = (self.id, self.contents);
+        format!("{{\"leasehold-doctor\":\"{id:032x}\",\"write\":{n},\"holders\":[]}}").into()
     }
 
     /// Reads the newest state.
@@ -120,9 +121,9 @@ impl Probe {
         }
     }
 
-    fn look_at_clock(&mut self, reading: &Reading, before_ms: u64, after_ms: u64) {
-        if let Some(told_ms) = reading.unix_ms {
-            self.figures.told.push(Told { before_ms, after_ms, told_ms });
+    fn look_at_clock(&mut self, reading: &Reading, before: u64, after: u64) {
+        if let Some(store) = reading.unix_ms {
+            self.figures.told.push(Told { before, after, store });
         }
         let age = reading.record.as_ref().and_then(|r| Some((r.age?, self.sent.get(&r.version)?)));
         if let Some((age, &sent)) = age {
@@ -142,6 +143,7 @@ impl Probe {
         let mut is_unsure = false;
         loop {
             self.pace(key).await;
+            self.touch(key);
             let sent = self.env.now().moment;
             let written = attempt(&*self.env, self.backend.write(key, expected, &bytes)).await;
             self.touch(key);
@@ -246,28 +248,41 @@ impl Probe {
     /// Removes everything that was made, as far as it can be, and says what is left.
     pub(super) async fn tidy(&mut self) -> Vec<Left> {
         let mut left = vec![];
-        for key in self.names.clone() {
-            if let Err(why) = self.remove(&key).await {
+        let mut silence: Option<String> = None;
+        for key in std::mem::take(&mut self.names) {
+            if !self.touched.contains_key(&key) {
+                continue;
+            }
+            let removed = match &silence {
+                // A store that does not answer is not asked about every name.
+                Some(why) => Err(why.clone()),
+                None => self.remove(&key).await.map_err(|stopped| {
+                    if stopped.trouble == Trouble::Unavailable {
+                        silence = Some(stopped.message.clone());
+                    }
+                    stopped.message
+                }),
+            };
+            if let Err(why) = removed.and_then(|()| self.remove_place(&key)) {
                 left.push(Left { place: self.backend.locate(&key), why });
             }
         }
         left
     }
 
-    async fn remove(&mut self, key: &Key) -> Result<(), String> {
+    async fn remove(&mut self, key: &Key) -> Result<(), Stopped> {
         if let Some(version) = self.newest.remove(key) {
-            self.delete(key, &version).await.map_err(|stopped| stopped.message)?;
+            self.delete(key, &version).await?;
         }
         // It may have been removed already, and a write of unknown fate may have come after it.
         for _ in 0..3 {
-            let stored = self.read(key).await.map_err(|stopped| stopped.message)?;
-            match stored {
-                Some(record) => self.delete(key, &record.version).await,
-                None => return self.remove_place(key),
-            }
-            .map_err(|stopped| stopped.message)?;
+            match self.read(key).await? {
+                Some(record) => self.delete(key, &record.version).await?,
+                None => return Ok(()),
+            };
         }
-        Err("it is still there after it was deleted".into())
+        let message = "it is still there after it was deleted".into();
+        Err(Stopped { trouble: Trouble::Corrupt, message })
     }
 
     /// Files keep an emptied directory for a name, so that the name may come again. Ours never does.

@@ -19,6 +19,9 @@ const SWAPS_LIMITED: usize = 3;
 /// How long a change may take to be told.
 const NEWS_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How old a state is made for a look at its age.
+const AGING: Duration = Duration::from_millis(200);
+
 /// The name that most of the proof is about, with what has been stored under it.
 struct Subject {
     key: Key,
@@ -63,7 +66,8 @@ pub(super) async fn prove(probe: &mut Probe, report: &mut Report) -> Result<(), 
     report.add("create race", race::creators(probe).await)?;
     report.add("swap race", race::swappers(probe).await)?;
     report.add("stale delete", stale_delete(probe, &mut subject).await)?;
-    report.add("notification", notification(probe, &mut subject).await)
+    report.add("notification", notification(probe, &mut subject).await)?;
+    report.add("clock", clock(probe, &subject).await)
 }
 
 /// A lock that nobody ever took is free, and the store says so.
@@ -234,4 +238,14 @@ async fn notification(probe: &mut Probe, subject: &mut Subject) -> Result<Findin
         true => ok(format!("a waiter heard of a change {} after it began", times::exact(after))),
         false => warn(format!("promised, and none came; a waiter looks every {least} or so")),
     })
+}
+
+/// The store's clock, which lets waiters take over from the dead sooner, and must not from the living.
+async fn clock(probe: &mut Probe, subject: &Subject) -> Result<Finding, Stopped> {
+    if !probe.figures.ages.is_empty() {
+        // An age in wrong units or of a wrong moment shows only when some time has passed.
+        probe.env.sleep(AGING).await;
+        probe.read(&subject.key).await?;
+    }
+    Ok(probe.figures.judge_clock(probe.backend.facts().clock_uncertainty))
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use leasehold::core::backend::{BackendError, Expected, Fate, Key, Versioned, Written};
+use leasehold::core::backend::{BackendError, Expected, Fate, Key, Trouble, Versioned, Written};
 use leasehold::core::deadline::Moment;
 use tokio::task::JoinSet;
 
 use super::probe::{Landed, Probe, Stopped, attempt};
-use super::report::{Finding, fail, ok, warn};
+use super::report::{Finding, fail, ok};
 
 /// As many as race where nothing speaks against it.
 const RIVALS: usize = 32;
@@ -48,7 +48,7 @@ pub(super) async fn swappers(probe: &mut Probe) -> Result<Finding, Stopped> {
 
 fn undecided(probe: &Probe) -> Result<Finding, Stopped> {
     let message = format!("in {ROUNDS} races at {} no writer got an answer", probe.backend.url());
-    Err(Stopped { trouble: leasehold::core::backend::Trouble::Unavailable, message })
+    Err(Stopped { trouble: Trouble::Unavailable, message })
 }
 
 /// What one of them was told.
@@ -66,6 +66,7 @@ async fn race(
     rivals: usize,
 ) -> Result<Option<Finding>, Stopped> {
     probe.pace(key).await;
+    probe.touch(key);
     let mut running = JoinSet::new();
     for _ in 0..rivals {
         let (backend, env) = (Arc::clone(&probe.backend), Arc::clone(&probe.env));
@@ -135,7 +136,7 @@ fn judge(rivals: &[Rival], stored: Option<&Versioned>, expected: &Expected) -> O
         Some(Rival { told: Err(_), .. }) => {
             Some(ok(format!("{count} writers, one winner, found by reading{patience}")))
         }
-        Some(_) => Some(warn(
+        Some(_) => Some(fail(
             "the winner was told that it lost: something on the way sends requests twice",
         )),
         None => {

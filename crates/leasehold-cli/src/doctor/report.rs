@@ -104,12 +104,6 @@ impl Report {
         failed.map(|(check, finding)| (*check, finding.fact.as_str()))
     }
 
-    /// What was found by a check, for tests.
-    #[cfg(test)]
-    pub(super) fn found(&self, check: &str) -> Option<&Finding> {
-        self.lines.iter().find(|(name, _)| *name == check).map(|(_, finding)| finding)
-    }
-
     pub(super) fn as_json(&self) -> Value {
         let lines = self.lines.iter().map(|(check, finding)| {
             let result = match finding.mark {
@@ -125,7 +119,7 @@ impl Report {
 }
 
 /// Where the facts begin.
-const INDENT: usize = 19;
+const INDENT: usize = 20;
 
 fn line(check: &str, finding: &Finding, width: usize) -> String {
     let word = match finding.mark {
@@ -134,7 +128,7 @@ fn line(check: &str, finding: &Finding, width: usize) -> String {
         Mark::Fail => "FAIL",
         Mark::Note => "-",
     };
-    let head = format!("{word:<4}  {check:<12} ");
+    let head = format!("{word:<4}  {check:<12}  ");
     wrapped(&format!("{head}{}", clean(&finding.fact)), width, INDENT)
 }
 
@@ -209,9 +203,9 @@ mod tests {
     #[test]
     fn long_facts_stay_in_their_column() {
         let finding = warn("one two three four five six");
-        let shown = line("clock", &finding, 34);
-        assert_eq!(shown, "warn  clock        one two three\n                   four five six\n");
-        assert!(shown.lines().all(|line| line.len() <= 34), "{shown}");
+        let shown = line("clock", &finding, 35);
+        assert_eq!(shown, "warn  clock         one two three\n                    four five six\n");
+        assert!(shown.lines().all(|line| line.len() <= 35), "{shown}");
         // What has no blank is not cut: a path must be copied.
         let path = "x".repeat(90);
         assert!(line("read", &ok(path.as_str()), 40).contains(&path));
