@@ -2,6 +2,8 @@
 
 mod codes;
 mod crashes;
+mod doctor;
+mod init;
 mod loss;
 mod other_language;
 mod output;
