@@ -272,11 +272,11 @@ pub(crate) struct Doctor {
     pub(crate) output: Output,
 }
 
-/// Make a store ready for locks: its bucket.
+/// Make a store ready for locks, or say what there is to do.
 ///
-/// Says of each step whether it is there already or was made. Nothing is ever removed or changed:
-/// what is there and not as it should be is told, with the remedy, and the exit code is 76. Files need
-/// nothing: their directory is made by every command.
+/// Makes the bucket, and says of each step whether it is there already or was made. Nothing is ever
+/// removed or changed: what is there and not as it should be is told, with the remedy, and the exit
+/// code is 76. Files need nothing: every command makes their directory, `--dry-run` too.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

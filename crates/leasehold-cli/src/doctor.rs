@@ -36,7 +36,11 @@ const WRITES: u32 = 30;
 pub(crate) async fn doctor(options: Doctor, backend: Option<&str>) -> Result<Exit, Failure> {
     let mut signals = Signals::listen(true)
         .map_err(|e| Failure::new(Exit::NotExecutable, format!("cannot listen to signals: {e}")))?;
-    let backend = place::open(options.url.as_deref().or(backend)).await?;
+    let backend = tokio::select! {
+        biased;
+        signal = signals.ending() => return Ok(signal.exit()),
+        backend = place::open(options.url.as_deref().or(backend)) => backend?,
+    };
     let width = (!options.output.json).then(show::width);
     let exam = Exam::new(backend, Arc::new(Host), width);
     let caught = async { signals.ending().await };
@@ -87,6 +91,9 @@ impl Exam {
             signal = caught => Some(signal),
             () = self.prove(&*backend, &*env) => None,
         };
+        if signal.is_some() {
+            show::say("interrupted: removing what was made");
+        }
         let left = self.probe.tidy().await;
         if let Some(signal) = signal {
             return Outcome::Interrupted { signal, left };

@@ -40,7 +40,7 @@ async fn steps(backend: &dyn Backend, dry_run: bool, env: &dyn Env) -> Result<Ve
             Failure::new(exit, format!("cannot make {url} ready: {error}"))
         }),
         () = env.sleep(PATIENCE) => Err(Failure::new(Exit::Unreachable, format!(
-            "cannot make {url} ready: no answer within {} seconds; what was begun may be done: run it \
+            "cannot make {url} ready: no answer within {} seconds; some of it may be done: run it \
              again, it makes nothing twice",
             PATIENCE.as_secs()
         ))),

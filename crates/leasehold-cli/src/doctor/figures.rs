@@ -108,7 +108,7 @@ impl Figures {
         if let Some((age, passed)) = too_old {
             let (age, passed) = (times::exact(*age), times::exact(*passed));
             return fail(format!(
-                "a state of at most {passed} was told to be {age} old: holders would lose their locks"
+                "a state of at most {passed} was told as {age} old: holders would lose their locks"
             ));
         }
         let Some(clock) = self.clock() else {

@@ -180,7 +180,7 @@ async fn a_store_that_never_answers_is_told_in_time() {
     let said = judged(store.clone(), &env).await;
     assert_eq!(said.verdict.exit, Exit::Unreachable, "{said:#?}");
     assert_eq!(said.value["left_behind"].as_array().map(Vec::len), Some(1), "{said:#?}");
-    assert!(said.took < Duration::from_secs(60), "{said:#?}");
+    assert!(said.took < Duration::from_mins(1), "{said:#?}");
 }
 
 /// Each answer takes nine seconds, so that no single request is late, and the whole would take for ever.

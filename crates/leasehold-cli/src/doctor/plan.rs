@@ -146,6 +146,6 @@ mod tests {
         assert_eq!(least(unlimited, 120), Duration::from_secs(3));
         assert_eq!(least(LIMITED, 120), Duration::from_secs(10));
         assert_eq!(least(LIMITED, 620), Duration::from_secs(15));
-        assert_eq!(Plan::new(LIMITED, Duration::from_secs(3), None).ttl, Duration::from_secs(60));
+        assert_eq!(Plan::new(LIMITED, Duration::from_secs(3), None).ttl, Duration::from_mins(1));
     }
 }

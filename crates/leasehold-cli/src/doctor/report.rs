@@ -190,7 +190,7 @@ fn next(trouble: Trouble) -> &'static str {
     match trouble {
         Trouble::Unavailable => "See that the store runs and can be reached, then run this again.",
         Trouble::Denied => "Get the rights that are lacking, then run this again.",
-        Trouble::Invalid => "Correct the URL or how the store is set up, then run this again.",
+        Trouble::Invalid => "Correct the URL, or let `leasehold init` make the store.",
         Trouble::Corrupt => "Something else writes there: look at it, or use another place.",
     }
 }
