@@ -22,10 +22,11 @@ Examples:
   leasehold run nightly-report -- ./report.sh      run it, one at a time
   leasehold run -n backup -- ./backup.sh           or do nothing if it runs already (exit 75)
   leasehold status nightly-report                  who holds it?
+  leasehold doctor file:///var/lib/locks           may this store be used for locks?
 
 Exit codes: the command's own; 128+n if signal n ended it; 64 usage; 65 damaged record;
-69 store unreachable; 75 not acquired; 77 permission denied; 79 lock lost; 126 not executable;
-127 not found.")]
+69 store unreachable; 75 not acquired; 76 store unfit for locks; 77 permission denied; 79 lock
+lost; 126 not executable; 127 not found.")]
 pub(crate) struct Cli {
     /// The store of the locks, such as file:///var/lib/locks.
     ///
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Break(Break),
     Acquire(Acquire),
     Release(Release),
+    Doctor(Doctor),
+    Init(Init),
     Completions(Completions),
 }
 
@@ -242,6 +245,50 @@ pub(crate) struct Release {
     /// The process for which it was taken [default: any of those above us]
     #[arg(long, value_name = "PID", value_parser = procs::parse_pid, requires = "name")]
     pub(crate) pid: Option<i32>,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Prove that a store can be used for locks.
+///
+/// Tries what a lock needs of the store, under a name that nobody uses: that only one creates, that a
+/// stale version is refused, that a read shows what was written. Measures how quick the store is, reads
+/// its clock, asks for our rights, and says what a lock costs and which ttl it needs. Removes what it
+/// made. Against a store that takes one write a second that takes twenty seconds.
+///
+/// Exits 0 if the store may be used, 76 if it must not be, 69 if it cannot be reached, 77 if it
+/// refuses, 64 if the URL cannot be meant.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  leasehold doctor gs://acme-locks/prod
+  leasehold doctor file:///var/lib/locks --json | jq .usable")]
+pub(crate) struct Doctor {
+    /// The store [default: that of --backend]
+    pub(crate) url: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Make a store ready for locks, or say what there is to do.
+///
+/// Makes the bucket, and says of each step whether it is there already or was made. Nothing is ever
+/// removed or changed: what is there and not as it should be is told, with the remedy, and the exit
+/// code is 76. Files need nothing: every command makes their directory, `--dry-run` too.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  leasehold init --dry-run gs://acme-locks/prod      what would be made?
+  leasehold init 'gs://acme-locks/prod?project=acme&location=europe-west3'")]
+pub(crate) struct Init {
+    /// The store [default: that of --backend]
+    pub(crate) url: Option<String>,
+
+    /// Only say what there is to do.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 
     #[command(flatten)]
     pub(crate) output: Output,

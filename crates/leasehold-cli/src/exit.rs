@@ -32,6 +32,9 @@ pub(crate) enum Exit {
     Corrupt,
     /// The store does not answer.
     Unreachable,
+    /// The store is not what a lock needs: it does not keep the contract, or is not set up as it should
+    /// be. `EX_PROTOCOL`.
+    Unfit,
     /// The store refuses.
     Denied,
     /// The command was found, but cannot be run.
@@ -54,6 +57,7 @@ impl Exit {
             Exit::Usage => 64,
             Exit::Corrupt => 65,
             Exit::Unreachable => 69,
+            Exit::Unfit => 76,
             Exit::Denied => 77,
             Exit::Lost => 79,
             Exit::NotExecutable => 126,
@@ -135,6 +139,7 @@ mod tests {
             (Exit::Usage, 64),
             (Exit::Corrupt, 65),
             (Exit::Unreachable, 69),
+            (Exit::Unfit, 76),
             (Exit::Denied, 77),
             (Exit::Lost, 79),
             (Exit::NotExecutable, 126),

@@ -2,10 +2,12 @@
 
 mod acquire;
 mod cli;
+mod doctor;
 mod exit;
 mod force;
 #[cfg(test)]
 mod fuzz;
+mod init;
 mod keeper;
 mod kept;
 mod place;
@@ -95,6 +97,8 @@ async fn perform(cli: Cli) -> Result<Exit, Failure> {
         Command::Break(options) => force::force(options, backend).await,
         Command::Acquire(options) => script::acquire(options, std::env::args_os().skip(1)).await,
         Command::Release(options) => script::release(&options, backend),
+        Command::Doctor(options) => doctor::doctor(options, backend).await,
+        Command::Init(options) => init::init(options, backend).await,
         Command::Completions(options) => Ok(completions(options.shell)),
     }
 }

@@ -5,19 +5,29 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use leasehold::Client;
+use leasehold::core::backend::Backend;
 
 use crate::exit::Failure;
 
 /// Connects to the store that was asked for, or to the default one.
 pub(crate) async fn connect(backend: Option<&str>) -> Result<Client, Failure> {
-    let url = match backend {
+    Ok(leasehold::connect(&url(backend)?).await?)
+}
+
+/// Opens the same store for the commands that ask the store itself.
+pub(crate) async fn open(backend: Option<&str>) -> Result<Arc<dyn Backend>, Failure> {
+    Ok(leasehold::open(&url(backend)?).await?)
+}
+
+fn url(backend: Option<&str>) -> Result<String, Failure> {
+    match backend {
         // A variable that is set to nothing is as good as not set.
-        Some(url) if !url.is_empty() => url.to_owned(),
-        _ => default_url()?,
-    };
-    Ok(leasehold::connect(&url).await?)
+        Some(url) if !url.is_empty() => Ok(url.to_owned()),
+        _ => default_url(),
+    }
 }
 
 fn default_url() -> Result<String, Failure> {

@@ -58,6 +58,19 @@ pub(crate) fn show(span: Duration) -> String {
     }
 }
 
+/// A measured duration for people, as exact as it may matter: `0.04 ms`, `3.1 ms`, `250 ms`, `1.2 s`.
+pub(crate) fn exact(span: Duration) -> String {
+    let ms = span.as_secs_f64() * 1e3;
+    let (number, unit) = match ms {
+        ..1.0 => (format!("{ms:.2}"), "ms"),
+        ..10.0 => (format!("{ms:.1}"), "ms"),
+        ..1_000.0 => (format!("{ms:.0}."), "ms"),
+        ..60_000.0 => (format!("{:.1}", ms / 1e3), "s"),
+        _ => return show(span),
+    };
+    format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +126,23 @@ mod tests {
         ];
         for (ms, text) in cases {
             assert_eq!(show(Duration::from_millis(ms)), text);
+        }
+    }
+
+    #[test]
+    fn measured_durations_keep_what_matters() {
+        let cases = [
+            (0, "0 ms"),
+            (40, "0.04 ms"),
+            (1_000, "1 ms"),
+            (3_140, "3.1 ms"),
+            (250_000, "250 ms"),
+            (1_000_000, "1 s"),
+            (1_250_000, "1.2 s"),
+            (200_000_000, "3m 20s"),
+        ];
+        for (us, text) in cases {
+            assert_eq!(exact(Duration::from_micros(us)), text);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use leasehold_core::admin::Admin;
+use leasehold_core::admin::{Admin, Prices, Right, Step};
 use leasehold_core::backend::{
     Backend, BackendError, BoxFuture, Expected, Facts, Key, Reading, Trouble, Version, Written,
 };
@@ -98,6 +98,32 @@ impl Backend for Apart {
     }
 
     fn admin(&self) -> Option<&dyn Admin> {
-        self.0.admin()
+        self.0.admin().map(|_| self as &dyn Admin)
+    }
+}
+
+impl Admin for Apart {
+    fn prices(&self) -> Option<Prices> {
+        self.0.admin()?.prices()
+    }
+
+    fn rights(&self) -> BoxFuture<'_, Result<Vec<Right>, BackendError>> {
+        let backend = Arc::clone(&self.0);
+        Box::pin(apart(async move {
+            match backend.admin() {
+                Some(admin) => admin.rights().await,
+                None => Ok(vec![]),
+            }
+        }))
+    }
+
+    fn init(&self, dry_run: bool) -> BoxFuture<'_, Result<Vec<Step>, BackendError>> {
+        let backend = Arc::clone(&self.0);
+        Box::pin(apart(async move {
+            match backend.admin() {
+                Some(admin) => admin.init(dry_run).await,
+                None => Ok(vec![]),
+            }
+        }))
     }
 }

@@ -90,9 +90,11 @@ impl Env for Virtual {
 
     fn unique(&self) -> u128 {
         let drawn = u128::from(self.drawn.fetch_add(1, Ordering::Relaxed));
-        // Spread by a multiplication with an odd number, which maps no two numbers to one.
+        // Spread by a multiplication with an odd number, which maps no two numbers to one. Jitter is
+        // taken from the low bits, on which the host must tell too, or all hosts act as one.
         let number = (u128::from(self.host) << 64) | drawn;
-        number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+        let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+        spread ^ (spread >> 64)
     }
 
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()> {

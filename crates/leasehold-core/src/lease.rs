@@ -363,8 +363,7 @@ impl Lease {
                 if self.read(now.moment, seen, was_write, ids, out) {
                     self.age = age;
                     self.orphaned = orphaned;
-                    let told = age.map(|least| Standing { at: now.moment, least });
-                    self.stood = told.or(self.stood);
+                    self.hear_age(now.moment);
                 }
             }
             Reply::Unreadable(bad) => self.unreadable(bad, now.moment, out),

@@ -109,7 +109,8 @@ impl Fake {
         self.shared.lock().store.rights = rights;
     }
 
-    /// Puts the server's wall clock forward: what is stored is that much older, without waiting.
+    /// Puts the server's clocks forward: what is stored is that much older, and its last write that much
+    /// longer ago, without waiting.
     pub fn advance_clock(&self, by: Duration) {
         self.shared.lock().store.ahead += by;
     }

@@ -56,6 +56,12 @@ fn a_missing_bucket_is_64_and_says_how_to_make_it() {
     let fake = Fake::start();
     let world = World::on(Store::in_bucket(fake.address()));
     all_say(&world, 64, "leasehold init gs://leasehold-cli/");
+    // What the error says helps.
+    let seen = world.run(&["run", "x", "--", "true"]).expect(64);
+    let (_, command) = seen.err.split_once("`leasehold init ").expect("a command");
+    let (url, _) = command.split_once('`').expect("a command");
+    world.run(&["init", &format!("{url}&project=test")]).expect(0);
+    world.run(&["run", "x", "--", "true"]).expect(0);
 }
 
 /// The credentials may do nothing here: no waiting helps, and the error names the role that would.

@@ -4,7 +4,9 @@
 //! tell the test command so and end before they begin.
 
 mod bucket;
+mod doctor;
 mod host;
+mod init;
 mod other_language;
 mod store;
 mod terminal;

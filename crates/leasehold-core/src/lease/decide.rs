@@ -293,10 +293,9 @@ impl Lease {
                 }
                 let early = self.too_early(now.moment);
                 if !early.is_zero() {
-                    // All who saw it free wait for the same moment: they spread, and look again first.
-                    let room = self.settings.facts.least_write_interval / 2;
-                    let random = u32::try_from(ids() % 1024).unwrap_or_default();
-                    self.pause = Some((now.moment, early + room * random / 1024));
+                    // Others wait for the same moment: whoever saw it first has it, and the others
+                    // find that out by looking.
+                    self.pause = Some((now.moment, early));
                     self.must_read = true;
                     return;
                 }
@@ -392,6 +391,14 @@ impl Lease {
         planted!(EarlierWritesForgotten: self.open.clear());
         self.open.push(Attempt { id: record.write, sent: now, clean: true });
         self.send(Request::Write(seen.state.clone(), record), left, out);
+    }
+
+    /// What the store's clock says of how long a state has stood counts if it is more than we saw.
+    pub(super) fn hear_age(&mut self, now: Moment) {
+        let Some(age) = self.age else { return };
+        let least = age.saturating_sub(self.settings.facts.clock_uncertainty);
+        let seen = self.stood.map_or(Duration::ZERO, |s| s.least + now.shortest_since(s.at));
+        self.stood = Some(Standing { at: now, least: least.max(seen) });
     }
 
     /// How long the newest state has to stand before the store's limit allows another write.

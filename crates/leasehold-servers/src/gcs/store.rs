@@ -18,7 +18,7 @@ pub(super) struct Store {
     buckets: BTreeMap<String, Bucket>,
     generation_max: u64,
     start: Start,
-    /// How far the wall clock is ahead of the host's.
+    /// How far its clocks are ahead of the host's.
     pub(super) ahead: Duration,
     /// The least time between two writes of one object.
     pub(super) write_interval: Option<Duration>,
@@ -135,7 +135,7 @@ impl Store {
         only: Condition,
         new: Option<(Map<String, Value>, Bytes)>,
     ) -> Answer {
-        let (date, since_start) = (self.date(), self.start.elapsed());
+        let (date, since_start) = (self.date(), self.start.elapsed() + self.ahead);
         let Some(bucket) = self.buckets.get_mut(&request.bucket) else {
             return Answer::no_bucket();
         };

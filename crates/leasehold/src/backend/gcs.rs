@@ -125,9 +125,10 @@ impl GcsBackend {
             403 => BackendError::unknown(
                 Trouble::Denied,
                 format!(
-                    "{message} (403): it takes storage.objects.get, .create and .delete on {}, \
-                     which roles/storage.objectUser gives",
-                    self.place.url()
+                    "{message} (403): it takes storage.objects.get, .list, .create and .delete on \
+                     gs://{}, which roles/storage.objectUser gives (without .list, a lock that was \
+                     never used cannot be told from one that may not be seen)",
+                    self.place.bucket
                 ),
             ),
             401 => BackendError::unknown(
@@ -369,14 +370,22 @@ fn upload(object: &str, bytes: &[u8]) -> (String, Vec<u8>) {
     (format!("multipart/related; boundary={boundary}"), body)
 }
 
+/// Why there are no credentials: the first sentence of the last two causes, because the library's own
+/// words are advice for programmers.
 fn no_credentials(error: &dyn std::error::Error, is_transient: bool) -> BackendError {
-    let mut why = format!("cannot get credentials for Google Cloud: {}", line(&error.to_string()));
-    if let Some(cause) = error.source() {
-        why = format!("{why}: {}", line(&cause.to_string()));
+    let mut causes = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
     }
+    let last = &causes[causes.len().saturating_sub(2)..];
+    let sentence = |text: &String| line(text.split(". ").next().unwrap_or_default());
+    let why = last.iter().map(sentence).collect::<Vec<_>>().join(": ");
     let trouble = if is_transient { Trouble::Unavailable } else { Trouble::Denied };
     let how = "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`";
-    BackendError::not_sent(trouble, format!("{why}; {how}"))
+    let what = format!("cannot get credentials for Google Cloud ({why}): {how}");
+    BackendError::not_sent(trouble, what)
 }
 
 /// Nothing that the credentials should know.

@@ -63,7 +63,19 @@ fn waiting_is_one_line_where_nobody_watches() {
 #[test]
 fn every_command_has_help_with_examples() {
     let Some(world) = super::world() else { return };
-    for command in ["run", "status", "list", "wait", "break", "acquire", "release", "completions"] {
+    let commands = [
+        "run",
+        "status",
+        "list",
+        "wait",
+        "break",
+        "acquire",
+        "release",
+        "doctor",
+        "init",
+        "completions",
+    ];
+    for command in commands {
         let seen = world.run(&[command, "--help"]).expect(0);
         assert!(seen.out.contains("Examples:\n  "), "{command}");
     }

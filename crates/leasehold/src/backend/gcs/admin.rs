@@ -22,7 +22,7 @@ const RIGHTS: [(&str, &str, bool, &str); 4] = [
     ("storage.objects.get", "to see who holds a lock", false, "roles/storage.objectUser"),
     ("storage.objects.create", "to take a lock", false, "roles/storage.objectUser"),
     ("storage.objects.delete", "to replace a record", false, "roles/storage.objectUser"),
-    ("storage.objects.list", "for `leasehold list`", true, "roles/storage.objectUser"),
+    ("storage.objects.list", "to see that there is no record", false, "roles/storage.objectUser"),
 ];
 
 /// Where the project stands if the URL does not say it: as Google's own tools take it.

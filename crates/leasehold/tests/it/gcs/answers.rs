@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use leasehold_core::backend::{
-    Backend, BackendError, Expected, Fate, Key, MAX_RECORD_BYTES, Trouble, Version, Written,
+    BackendError, Expected, Fate, Key, MAX_RECORD_BYTES, Trouble, Version, Written,
 };
 use leasehold_servers::gcs::{Fake, Fault, Rule, When};
 

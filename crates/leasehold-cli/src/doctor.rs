@@ -1,0 +1,198 @@
+//! `leasehold doctor`: proves a store, and says what locks in it come to.
+
+mod figures;
+#[cfg(test)]
+mod liars;
+mod plan;
+mod probe;
+mod proof;
+mod race;
+mod report;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leasehold::core::admin::{Admin, Right};
+use leasehold::core::backend::{Backend, Trouble};
+use leasehold::env::{Env, Host};
+use serde_json::{Value, json};
+
+use self::plan::Plan;
+use self::probe::{Left, Probe, Stopped, attempt};
+use self::report::{Report, Verdict, note, ok, warn};
+use crate::cli::Doctor;
+use crate::exit::{Exit, Failure};
+use crate::signals::{Caught, Signals};
+use crate::{place, show};
+
+/// How long the whole may take, beside what the store's own limits ask for.
+const WHOLE: Duration = Duration::from_mins(2);
+
+/// How many writes to one name the proof may make: so many intervals are waited for.
+const WRITES: u32 = 30;
+
+/// The whole command.
+pub(crate) async fn doctor(options: Doctor, backend: Option<&str>) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen(true)
+        .map_err(|e| Failure::new(Exit::NotExecutable, format!("cannot listen to signals: {e}")))?;
+    let backend = tokio::select! {
+        biased;
+        signal = signals.ending() => return Ok(signal.exit()),
+        backend = place::open(options.url.as_deref().or(backend)) => backend?,
+    };
+    let width = (!options.output.json).then(show::width);
+    let exam = Exam::new(backend, Arc::new(Host), width);
+    let caught = async { signals.ending().await };
+    match exam.perform(caught).await {
+        Outcome::Judged { verdict, value } => {
+            if options.output.json {
+                show::print(&show::json(&value));
+            }
+            Ok(verdict.exit)
+        }
+        Outcome::Interrupted { signal, left } => {
+            for Left { place, why } in left {
+                show::say(&format!("{place} could not be removed: {why}"));
+            }
+            Ok(signal.exit())
+        }
+    }
+}
+
+/// How an exam ends.
+#[derive(Debug)]
+enum Outcome {
+    Judged { verdict: Verdict, value: Value },
+    Interrupted { signal: Caught, left: Vec<Left> },
+}
+
+/// One exam of one store.
+#[derive(Debug)]
+struct Exam {
+    probe: Probe,
+    report: Report,
+    rights: Vec<Right>,
+}
+
+impl Exam {
+    /// With a `width` it is for a person, and each line is printed as it comes.
+    fn new(backend: Arc<dyn Backend>, env: Arc<dyn Env>, width: Option<usize>) -> Exam {
+        Exam { probe: Probe::new(backend, env), report: Report::new(width), rights: vec![] }
+    }
+
+    /// Proves the store, unless `caught` comes first, and removes everything again.
+    async fn perform(mut self, caught: impl Future<Output = Caught>) -> Outcome {
+        let (backend, env) = (Arc::clone(&self.probe.backend), Arc::clone(&self.probe.env));
+        let url = backend.url();
+        self.report.say(&format!("doctor of {url}"));
+        let signal = tokio::select! {
+            biased;
+            signal = caught => Some(signal),
+            () = self.prove(&*backend, &*env) => None,
+        };
+        if signal.is_some() {
+            show::say("interrupted: removing what was made");
+        }
+        let left = self.probe.tidy().await;
+        if let Some(signal) = signal {
+            return Outcome::Interrupted { signal, left };
+        }
+        for Left { place, why } in &left {
+            self.report.tell("left behind", warn(format!("{place}: {why}")));
+        }
+        let plan = self.plan();
+        let verdict = Verdict::of(&self.report, &url, plan);
+        self.report.say("");
+        self.report.say(&verdict.text);
+        let value = self.as_json(&url, plan, &left, &verdict);
+        Outcome::Judged { verdict, value }
+    }
+
+    async fn prove(&mut self, backend: &dyn Backend, env: &dyn Env) {
+        let whole = WHOLE + backend.facts().least_write_interval * WRITES;
+        let proven = tokio::select! {
+            biased;
+            proven = proof::prove(&mut self.probe, &mut self.report) => proven,
+            () = env.sleep(whole) => {
+                let message = format!("the whole takes longer than {} seconds", whole.as_secs());
+                let stopped = Stopped { trouble: Trouble::Unavailable, message };
+                self.report.add("time", Err(stopped))
+            }
+        };
+        if proven.as_ref().is_err_and(|stopped| stopped.trouble != Trouble::Denied) {
+            return;
+        }
+        self.ask_rights(backend, env).await;
+        if proven.is_ok() {
+            self.tell_figures();
+        }
+    }
+
+    /// Which rights are there, and which role gives what is lacking.
+    async fn ask_rights(&mut self, backend: &dyn Backend, env: &dyn Env) {
+        let Some(admin) = backend.admin() else {
+            return self.report.tell("rights", note("this store has none that could be asked for"));
+        };
+        match attempt(env, admin.rights()).await {
+            Ok(rights) => self.rights = rights,
+            Err(error) => {
+                return self.report.tell("rights", warn(format!("cannot be asked for: {error}")));
+            }
+        }
+        let names = |held: Option<bool>| {
+            let names = self.rights.iter().filter(|right| right.is_held == held);
+            names.map(|right| right.name).collect::<Vec<_>>().join(", ")
+        };
+        let (held, untold) = (names(Some(true)), names(None));
+        if !held.is_empty() {
+            self.report.tell("rights", ok(held));
+        }
+        if !untold.is_empty() {
+            self.report.tell("rights", note(format!("the store does not say of {untold}")));
+        }
+        for right in self.rights.iter().filter(|right| right.is_held == Some(false)) {
+            let Right { name, needed, role, .. } = right;
+            let optional = if right.is_optional { "; locks work without it" } else { "" };
+            let fact = format!("{name} is lacking, needed {needed}: {role} gives it{optional}");
+            self.report.tell("rights", warn(fact));
+        }
+    }
+
+    fn tell_figures(&mut self) {
+        self.report.tell("latency", self.probe.figures.latency());
+        let plan = self.plan();
+        self.report.tell("a held lock", plan.held());
+        self.report.tell("a waiter", plan.waiting());
+    }
+
+    fn plan(&self) -> Plan {
+        let backend = &self.probe.backend;
+        let prices = backend.admin().and_then(Admin::prices);
+        Plan::new(backend.facts(), self.probe.figures.slowest(), prices)
+    }
+
+    /// All of it for a program.
+    fn as_json(&self, url: &str, plan: Plan, left: &[Left], verdict: &Verdict) -> Value {
+        let rights = self.rights.iter().map(|right| {
+            json!({
+                "name": right.name,
+                "needed": right.needed,
+                "optional": right.is_optional,
+                "held": right.is_held,
+                "role": right.role,
+            })
+        });
+        let left = left.iter().map(|left| json!({ "place": left.place, "why": left.why }));
+        json!({
+            "store": url,
+            "usable": verdict.exit == Exit::Done,
+            "verdict": verdict.text,
+            "checks": self.report.as_json(),
+            "rights": rights.collect::<Value>(),
+            "measured": self.probe.figures.as_json(),
+            "plan": plan.as_json(),
+            "left_behind": left.collect::<Value>(),
+        })
+    }
+}
