@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::script::{Fault, When};
 
-/// About one request in so many goes wrong. Which one, and how, comes from the seed and the request's place in
-/// the order of arrival.
+/// About one request in so many goes wrong. Which one, and how, comes from the seed and from the request's
+/// place in the order of arrival.
 #[derive(Debug)]
 pub(super) struct Chance {
     one_in: NonZeroU64,

@@ -171,8 +171,8 @@ fn rules_have_an_order() {
     assert_eq!(whens[..2], [When::Create, When::Read]);
 }
 
-/// A test lets every fourth request or so fail for minutes. Which ones, and how, is the same again with the same
-/// seed, and another with another; and when it is over, none does.
+/// A test lets every fourth request or so fail for minutes. Which ones, and how, is the same again with the
+/// same seed, and another with another; and when it is over, none does.
 #[test]
 fn some_at_random() {
     let some_fail = |seed| {
