@@ -82,13 +82,17 @@ impl Figures {
     /// The store's clock, where it has told the time.
     pub(super) fn clock(&self) -> Option<Clock> {
         self.told.first()?;
-        // Seconds, as in an HTTP date, or what we ourselves can tell.
-        let is_whole = self.told.iter().all(|t| t.store % 1_000 == 0);
+        // Seconds, as in an HTTP date, or what we ourselves can tell. A backend may say by the host's
+        // clock where in the second we are, but its ages are still of whole seconds.
+        let has_ages = !self.ages.is_empty();
+        let is_whole = self.told.iter().all(|t| t.store % 1_000 == 0)
+            || has_ages && self.ages.iter().all(|(age, _)| age.subsec_nanos() == 0);
         let step_ms = if is_whole { 1_000 } else { 1 };
         let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
         // True time at the store was in [told, told + step), somewhere between our two looks.
-        let low = |t: &Told| signed(t.store).saturating_sub(signed(t.after));
-        let high = |t: &Told| signed(t.store + step_ms).saturating_sub(signed(t.before));
+        let told = |t: &Told| t.store - t.store % step_ms;
+        let low = |t: &Told| signed(told(t)).saturating_sub(signed(t.after));
+        let high = |t: &Told| signed(told(t) + step_ms).saturating_sub(signed(t.before));
         let low = self.told.iter().map(low).max()?;
         let high = self.told.iter().map(high).min()?;
         let pairs = self.told.iter().zip(self.told.iter().skip(1));

@@ -26,7 +26,7 @@ use super::http::{Answer, Http, line};
 use crate::env::{Env, Host};
 
 mod admin;
-mod place;
+pub(crate) mod place;
 
 use place::{Place, escaped};
 

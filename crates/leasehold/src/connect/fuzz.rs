@@ -8,6 +8,8 @@ use leasehold_fuzz::Target;
 
 use super::{connect, parse_file};
 use crate::backend::file::shown;
+#[cfg(feature = "gcs")]
+use crate::backend::gcs::place::Place;
 use crate::error::ErrorKind;
 
 const WORDS: &[&str] = &[
@@ -32,6 +34,14 @@ const WORDS: &[&str] = &[
     "#",
     "network-fs=allow",
     "network-fs=",
+    "gs://",
+    "acme-locks",
+    "endpoint=http://127.0.0.1:1",
+    "endpoint=",
+    "write-interval=1s",
+    "poll-interval=20ms",
+    "project=acme",
+    "location=EU",
     "hunter2",
     "user:",
     "é",
@@ -39,8 +49,8 @@ const WORDS: &[&str] = &[
     "\u{202e}",
 ];
 
-/// A URL means one directory or is refused: each % is followed by two digits, and the URL that we
-/// show, and hand to children, means the same directory. No refusal repeats a password.
+/// A URL means one directory, or one place in a bucket, or is refused: each % is followed by two digits,
+/// and the URL that we show, and hand to children, means the same. No refusal repeats a password.
 #[test]
 fn url() {
     Target { name: "url", words: WORDS, runs: 40_000, check }.fuzz();
@@ -61,6 +71,15 @@ fn check(bytes: &[u8]) -> bool {
         return true;
     }
     if url == "memory://" {
+        return true;
+    }
+    #[cfg(feature = "gcs")]
+    if let Some(rest) = url.strip_prefix("gs://")
+        && let Ok(place) = Place::parse(rest)
+    {
+        let again = place.url();
+        let again = again.strip_prefix("gs://").map(Place::parse).expect("a URL of a bucket");
+        assert_eq!(again, Ok(place), "{url:?}");
         return true;
     }
     let mut connecting = pin!(connect(url));

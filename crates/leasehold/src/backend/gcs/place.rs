@@ -21,7 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The bucket, the names in it, and how to come to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub(super) bucket: String,
     /// Empty, or the start of all names without the slash behind it.
     pub(super) prefix: String,
@@ -36,7 +36,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Reads what stands behind `gs://`. The error is a sentence for the person who typed it.
-    pub(super) fn parse(rest: &str) -> Result<Place, String> {
+    pub(crate) fn parse(rest: &str) -> Result<Place, String> {
         let emulator = std::env::var(EMULATOR).ok().filter(|host| !host.is_empty());
         Place::parse_with(rest, emulator.as_deref())
     }
@@ -97,7 +97,7 @@ impl Place {
     }
 
     /// The URL of all this, for a child process to find the same place.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let mut url = format!("gs://{}", self.bucket);
         if !self.prefix.is_empty() {
             let _ = write!(url, "/{}", escaped(&self.prefix, true));
