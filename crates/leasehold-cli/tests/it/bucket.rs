@@ -1,13 +1,14 @@
 //! A bucket that refuses, is missing, does not answer or lies about what it did: what the program says
 //! then, and how it ends.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use leasehold_servers::gcs::{Fake, Fault, Rule, When};
 use leasehold_servers::proxy::{Mode, Proxy};
 
 use crate::store::{BUCKET, Store};
-use crate::world::{Seen, World, until};
+use crate::world::{Running, Seen, World, end, until};
 
 /// A world on a fake of its own, so that its faults hit nobody else.
 fn world() -> (Fake, World) {
@@ -189,8 +190,8 @@ fn a_fault_that_passes_does_no_harm() {
                 let script = "echo $LEASEHOLD_TOKEN; read line; exit 3";
                 let words = ["run", "x", "--ttl", "6s", "--", "sh", "-c", script];
                 let mut command = world.leasehold(&words);
-                command.stdin(std::process::Stdio::piped());
-                let mut run = crate::world::Running::of(command);
+                command.stdin(Stdio::piped());
+                let mut run = Running::of(command);
                 let token: u64 = run.line().parse().expect("a token");
                 // A renewal meets it, and the release.
                 let before = overwrites(&fake);
@@ -237,4 +238,24 @@ fn under_googles_limit_on_writes_the_lock_is_handed_on() {
     let words = ["--backend", &url, "run", "x", "--ttl", "9s", "--", "true"];
     let seen = world.run(&words).expect(64);
     assert!(seen.err.contains("10s"), "{seen:?}");
+}
+
+/// The file with the credentials is missing, cut off, of an unknown kind, or has a key that is none. Nothing is sent, it is 77 at
+/// once, and what stands in the file is not repeated.
+#[test]
+fn credentials_that_are_none_are_77_and_not_repeated() {
+    let world = World::new();
+    let whole = r#"{"type":"service_account","client_email":"me@acme.example","private_key":"s3cret",
+        "private_key_id":"s3cret","project_id":"acme","token_uri":"https://127.0.0.1:1/token"}"#;
+    world.write("cut.json", &whole[..whole.len() / 2]);
+    world.write("key.json", whole);
+    world.write("odd.json", r#"{"type":"pigeon","private_key":"s3cret"}"#);
+    for file in ["none.json", "cut.json", "key.json", "odd.json"] {
+        let url = "gs://acme-locks?endpoint=https://127.0.0.1:1";
+        let mut command = world.leasehold(&["--backend", url, "run", "x", "--", "echo", "never"]);
+        command.env("GOOGLE_APPLICATION_CREDENTIALS", world.path(file));
+        let seen = end(command).expect(77);
+        assert!(seen.out.is_empty() && !seen.err.contains("s3cret"), "{file}: {seen:?}");
+        assert!(seen.err.contains("GOOGLE_APPLICATION_CREDENTIALS"), "{file}: {seen:?}");
+    }
 }
