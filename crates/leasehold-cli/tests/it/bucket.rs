@@ -240,8 +240,8 @@ fn under_googles_limit_on_writes_the_lock_is_handed_on() {
     assert!(seen.err.contains("10s"), "{seen:?}");
 }
 
-/// The file with the credentials is missing, cut off, of an unknown kind, or has a key that is none. Nothing is sent, it is 77 at
-/// once, and what stands in the file is not repeated.
+/// The file with the credentials is missing, cut off, of an unknown kind, or has a key that is none.
+/// Nothing is sent, it is 77 at once, and no secret that stands in the file is repeated.
 #[test]
 fn credentials_that_are_none_are_77_and_not_repeated() {
     let world = World::new();
