@@ -13,8 +13,9 @@
 //! `cargo xtask test` tells it at its end. There is no other way for a case not to run.
 //!
 //! Four parts are of use to others too: [`Faulty`], a backend that fails as it is told, to test one's
-//! own program with; [`Virtual`], hosts on a clock that jumps, with [`Apart`] for a store on a network; and [`Recorder`] with [`History`], which
-//! convict any store, under any load, of answers that no linearizable register gives.
+//! own program with; [`Virtual`], hosts on a clock that jumps, with [`Apart`] for a store on a network;
+//! and [`Recorder`] with [`History`], which convict any store, under any load, of answers that no
+//! linearizable register gives.
 
 mod apart;
 mod contract;

@@ -14,6 +14,8 @@ const PAGES: [&str; 7] = [
     ".ci/run",
 ];
 const BACKENDS: &str = "crates/leasehold/src/backend/";
+/// What several backends share, and is none.
+const SHARED: [&str; 1] = ["http"];
 const BACKEND_TESTS: &str = "crates/leasehold/tests/it/";
 const BACKEND_HEADINGS: [&str; 7] = [
     "## Example",
@@ -47,7 +49,7 @@ fn backends(tree: &Tree) -> Vec<Problem> {
             continue;
         };
         // Parts of one backend may live in a folder of its name.
-        if name == "mod" || name.contains('/') {
+        if name == "mod" || name.contains('/') || SHARED.contains(&name) {
             continue;
         }
         let page = format!("docs/backends/{name}.md");

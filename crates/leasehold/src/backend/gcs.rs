@@ -28,7 +28,7 @@ use crate::env::{Env, Host};
 mod admin;
 pub(crate) mod place;
 
-use place::{Place, escaped};
+use place::Place;
 
 /// Reading and writing objects is all that is asked for.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
@@ -248,9 +248,8 @@ impl GcsBackend {
         let answer = self.http.send(request, METADATA_MAX).await?;
         match answer.status {
             200 | 204 => Ok(true),
-            412 => Ok(false),
             404 if said(&answer).message.contains("bucket does not exist") => Err(self.no_bucket()),
-            404 => Ok(false),
+            404 | 412 => Ok(false),
             _ => Err(self.refusal(&answer)),
         }
     }

@@ -9,6 +9,7 @@ use leasehold_conformance::{Apart, Fixture, Limit, Missing, Need, Store};
 use leasehold_core::backend::{Backend, BoxFuture};
 use leasehold_servers::gcs;
 
+mod admin;
 mod answers;
 mod cost;
 mod faults;

@@ -7,7 +7,7 @@ use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{GcsBackend, METADATA_MAX, escaped, said};
+use super::{GcsBackend, METADATA_MAX, said};
 
 /// Class A and Class B operations of Standard storage in one region:
 /// <https://cloud.google.com/storage/pricing#operations-pricing>.
@@ -185,7 +185,7 @@ impl GcsBackend {
             (!retention.is_null()).then(|| {
                 format!(
                     "objects cannot be replaced for {} s, so no lock can be released: `gcloud \
-                     storage buckets update gs://{name} --clear-retention-period`, or another bucket",
+                     storage buckets update gs://{name} --clear-retention-period`",
                     retention["retentionPeriod"].as_str().unwrap_or("some")
                 )
             }),
@@ -215,11 +215,10 @@ impl GcsBackend {
         };
         rules.iter().find(hits).map(|rule| {
             format!(
-                "a lifecycle rule deletes them, {}: a lock's token could go back: remove it, or use \
-                 another bucket (console: https://console.cloud.google.com/storage/browser/{};\
-                 tab=lifecycle)",
-                rule["condition"],
-                escaped(&self.place.bucket, false)
+                "a lifecycle rule deletes them, {}: a lock would be taken from its holder. Remove \
+                 the rule, or use another bucket: `gcloud storage buckets describe gs://{} \
+                 --format=\"default(lifecycle_config)\"`",
+                rule["condition"], self.place.bucket
             )
         })
     }

@@ -211,7 +211,7 @@ fn text(escaped: &str) -> Result<String, String> {
 }
 
 /// Percent-encodes what would mean something else in a URL.
-pub(super) fn escaped(text: &str, with_slashes: bool) -> String {
+fn escaped(text: &str, with_slashes: bool) -> String {
     let mut url = String::with_capacity(text.len());
     for byte in text.bytes() {
         let stays = byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);

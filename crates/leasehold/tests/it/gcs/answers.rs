@@ -180,7 +180,7 @@ async fn an_unchanged_record_is_not_sent_again() {
 async fn sizes_are_bounded() {
     let server = start();
     let backend = open(&server.url("acme/locks"));
-    let error = backend.write(&key(), &Expected::Absent, &[b'x'; MAX_RECORD_BYTES + 1]).await;
+    let error = backend.write(&key(), &Expected::Absent, &vec![b'x'; MAX_RECORD_BYTES + 1]).await;
     let error = error.expect_err("too long");
     assert_eq!((error.fate, error.trouble), (Fate::NotSent, Trouble::Invalid));
     assert!(server.seen().is_empty());
