@@ -245,8 +245,8 @@ fn under_googles_limit_on_writes_the_lock_is_handed_on() {
 #[test]
 fn credentials_that_are_none_are_77_and_not_repeated() {
     let world = World::new();
-    let whole = r#"{"type":"service_account","client_email":"me@acme.example","private_key":"s3cret",
-        "private_key_id":"s3cret","project_id":"acme","token_uri":"https://127.0.0.1:1/token"}"#;
+    let whole = r#"{"type":"service_account","client_email":"me@acme.example",
+        "private_key":"s3cret","private_key_id":"s3cret","project_id":"acme","token_uri":"https://127.0.0.1:1/token"}"#;
     world.write("cut.json", &whole[..whole.len() / 2]);
     world.write("key.json", whole);
     world.write("odd.json", r#"{"type":"pigeon","private_key":"s3cret"}"#);
