@@ -34,7 +34,7 @@ fn answer(code: u16) -> Fault {
 const ASKED: &str = "trap 'echo asked' TERM; echo up; while :; do sleep 0.01; done";
 
 /// Every command that needs the store meets what is wrong with it.
-fn all_say(world: &World, code: i32, word: &str) {
+fn all_say(world: &World, code: i32, what: &str) {
     for words in [
         &["run", "x", "--ttl", "1s", "--", "echo", "never"][..],
         &["run", "-n", "x", "--ttl", "1s", "--", "echo", "never"],
@@ -46,7 +46,7 @@ fn all_say(world: &World, code: i32, word: &str) {
     ] {
         let Seen { status, out, err } = world.run(words);
         assert_eq!(status.code(), Some(code), "{words:?}: {out} {err}");
-        assert!(!out.contains("never") && err.contains(word), "{words:?}: {out} {err}");
+        assert!(!out.contains("never") && err.contains(what), "{words:?}: {out} {err}");
     }
 }
 
@@ -246,7 +246,8 @@ fn under_googles_limit_on_writes_the_lock_is_handed_on() {
 fn credentials_that_are_none_are_77_and_not_repeated() {
     let world = World::new();
     let whole = r#"{"type":"service_account","client_email":"me@acme.example",
-        "private_key":"s3cret","private_key_id":"s3cret","project_id":"acme","token_uri":"https://127.0.0.1:1/token"}"#;
+        "private_key":"s3cret","private_key_id":"s3cret","project_id":"acme",
+        "token_uri":"https://127.0.0.1:1/token"}"#;
     world.write("cut.json", &whole[..whole.len() / 2]);
     world.write("key.json", whole);
     world.write("odd.json", r#"{"type":"pigeon","private_key":"s3cret"}"#);

@@ -16,6 +16,7 @@ mod world;
 mod on_files {
     use crate::world::World;
 
+    #[expect(clippy::unnecessary_wraps, reason = "another kind may not be had")]
     fn world() -> Option<World> {
         Some(World::new())
     }
@@ -34,6 +35,7 @@ mod on_fake_bucket {
     use crate::store::Store;
     use crate::world::World;
 
+    #[expect(clippy::unnecessary_wraps, reason = "another kind may not be had")]
     fn world() -> Option<World> {
         Some(World::on(Store::on_fake()))
     }
