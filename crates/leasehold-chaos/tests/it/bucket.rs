@@ -21,13 +21,14 @@ fn on_bucket(fake: &Fake, length: &str, more: &[&str]) -> Said {
 }
 
 /// Eight processes want two locks in a bucket, and are killed, stopped and broken, while every
-/// fifteenth answer is lost, late, an error, or hides a write that lands later: no two sections
+/// eighth answer is lost, late, an error, or hides a write that lands later: no two sections
 /// overlap, and nothing is left.
 #[test]
 fn hurt_on_a_bucket_that_fails_no_two_sections_overlap() {
     let fake = Fake::start();
-    fake.fail_at_random(NonZeroU64::new(15).expect("fifteen"), 7);
-    let more = ["--names", "2", "--processes", "8", "--seed", "47", "--store-fails"];
+    fake.fail_at_random(NonZeroU64::new(8).expect("eight"), 7);
+    // With this seed many holders are hurt soon.
+    let more = ["--names", "2", "--processes", "8", "--seed", "66", "--store-fails"];
     let said = on_bucket(&fake, "4s", &more);
     assert_eq!(said.code, Some(0), "{}", said.out);
     assert_eq!(said.count("overlaps"), 0);
@@ -35,8 +36,10 @@ fn hurt_on_a_bucket_that_fails_no_two_sections_overlap() {
     for title in ["sections", "tokens", "takeovers", "kills", "stops"] {
         assert!(said.count(title) > 0, "{title}: {}", said.out);
     }
-    let unanswered = fake.seen().iter().filter(|seen| seen.status.is_none()).count();
-    assert!(unanswered > 10, "{unanswered} requests were not answered");
+    let seen = fake.seen();
+    let unanswered = seen.iter().filter(|seen| seen.status.is_none()).count();
+    // On a busy machine there may be no more than two hundred, of which every sixteenth is not answered.
+    assert!(unanswered > 3, "of {} requests {unanswered} were not answered", seen.len());
     assert!(!said.logs().exists(), "nothing is kept of a run in which nothing was violated");
 }
 
