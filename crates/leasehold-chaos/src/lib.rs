@@ -22,7 +22,6 @@
 //!   than a tenth of the ttl: nobody was left to end it. That is how a host that freezes looks. Only
 //!   the token helps: what such a section still writes must be refused.
 //! * **A section whose lock was broken by hand**: it goes on until it looks.
-
 //!
 //! # How the store is hurt
 //!
@@ -30,8 +29,8 @@
 //! mounted through a loop device), which is frozen with `fsfreeze`: every write hangs in the kernel,
 //! where not even SIGKILL ends it, and lands when the file system is thawed. For a server, `--store-pid`
 //! stops and continues a process, `--freeze` and `--thaw` are commands for whatever there is, and
-//! `--netns` puts the clients into network namespaces whose links go down. No backend is a server
-//! yet: that a cut cuts, and heals, is tested with a plain conversation over TCP.
+//! `--netns` puts the clients into network namespaces whose links go down. With `--store-fails` the store
+//! may fail by itself besides, as `leasehold-servers gcs --fail-one-in 20` does.
 //!
 //! A second process puts all of it back, however this one ends: [`Undo`].
 

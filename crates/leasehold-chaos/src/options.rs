@@ -17,8 +17,10 @@ use clap::error::ErrorKind;
 Examples:
   leasehold-chaos --for 5m
   leasehold-chaos --for 1h --processes 30 --names 5 --ttl 3s,10s
-  leasehold-chaos --backend some://store --store-pid 4711
-  leasehold-chaos --backend 'some://{host}:4443/x' --netns 4 --store-address '{host}:4443'
+  leasehold-chaos --backend \"gs://b?endpoint=http://127.0.0.1:4443&write-interval=0s\" \\
+      --store-pid 4711
+  leasehold-chaos --backend 'gs://b?endpoint=http://{host}:4443&write-interval=0s' \\
+      --netns 4 --store-address '{host}:4443'
 
 The plan (who asks for what, who is hurt when) comes from the seed; real timing differs each time."
 )]
@@ -70,6 +72,11 @@ pub(crate) struct Options {
     #[arg(long, conflicts_with_all = ["freeze", "store_pid"])]
     pub(crate) no_freeze: bool,
 
+    /// The store fails now and then, and not by our doing: a run may then end with 69 before its command
+    /// begins.
+    #[arg(long)]
+    pub(crate) store_fails: bool,
+
     /// Run them in so many network namespaces of their own, and cut these off from the host. `{host}`
     /// in --backend and in --store-address stands for the host's address as it is seen from there.
     #[arg(long, value_name = "N", requires = "store_address")]
@@ -118,8 +125,9 @@ impl Options {
         given("thaw", self.thaw.clone());
         given("netns", self.netns.map(|n| n.to_string()));
         given("store-address", self.store_address.clone());
-        if self.no_freeze {
-            words.push("--no-freeze".into());
+        for (option, is_given) in [("no-freeze", self.no_freeze), ("store-fails", self.store_fails)]
+        {
+            words.extend(is_given.then(|| format!("--{option}")));
         }
         format!("cargo xtask chaos {}", words.join(" "))
     }
@@ -157,9 +165,10 @@ mod tests {
     #[test]
     fn the_command_to_repeat_means_the_same() {
         let words = ["--for", "5m", "--ttl", "2s,700ms", "--freeze", "a b", "--thaw", "c"];
-        let options = parse(&words).expect("sound");
+        let options = parse(&[&words[..], &["--store-fails"]].concat()).expect("sound");
         let again = options.again(7);
-        for part in ["--for 300000ms", "--seed 7", "--ttl 2000ms,700ms", "--freeze 'a b'"] {
+        let parts = ["--for 300000ms", "--seed 7", "--ttl 2000ms,700ms", "--freeze 'a b'"];
+        for part in [&parts[..], &["--store-fails"]].concat() {
             assert!(again.contains(part), "{again}");
         }
     }

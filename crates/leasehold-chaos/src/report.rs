@@ -65,7 +65,7 @@ pub(crate) fn close(
     keep: bool,
 ) -> (ExitCode, PathBuf, bool) {
     let (runs, breaks, away) = (&world.runs, &world.breaks, &world.away);
-    let facts = Facts { terms: &world.terms, runs, breaks, away };
+    let facts = Facts { terms: &world.terms, runs, breaks, away, store_fails: world.store.fails };
     let mut seen = Seen::default();
     let mut violations = vec![];
     let names = 0..world.terms.names;

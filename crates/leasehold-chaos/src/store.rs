@@ -18,6 +18,8 @@ pub(crate) struct Store {
     pub(crate) skipped: Option<String>,
     /// Its directory, if it is ours.
     pub(crate) dir: Option<PathBuf>,
+    /// It fails by itself, too.
+    pub(crate) fails: bool,
 }
 
 /// Commands for a shell.
@@ -45,12 +47,13 @@ impl Store {
             options.store_pid.map(|pid| (format!("kill -STOP {pid}"), format!("kill -CONT {pid}")));
         let freezer = commands.or(by_pid).map(|(freeze, thaw)| Freezer { freeze, thaw });
         if let Some(url) = &options.backend {
-            return Ok(Store { url: url.clone(), freezer, skipped: None, dir: None });
+            let (url, fails) = (url.clone(), options.store_fails);
+            return Ok(Store { url, freezer, skipped: None, dir: None, fails });
         }
         let dir = dir.join("store");
         fs::create_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        let mut store =
-            Store { url: file_url(&dir), freezer, skipped: None, dir: Some(dir.clone()) };
+        let (url, fails) = (file_url(&dir), options.store_fails);
+        let mut store = Store { url, freezer, skipped: None, dir: Some(dir.clone()), fails };
         if !options.no_freeze && store.freezer.is_none() {
             match mount(&dir, undo) {
                 Ok(freezer) => store.freezer = Some(freezer),

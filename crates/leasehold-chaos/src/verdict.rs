@@ -40,6 +40,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) breaks: &'a [Break],
     /// When the store was frozen or cut off from anybody.
     pub(crate) away: &'a [Span],
+    /// It fails now and then, and nobody tells us when.
+    pub(crate) store_fails: bool,
 }
 
 /// Why a section may be beside another one.
@@ -117,7 +119,7 @@ impl Facts<'_> {
             || code == 130 && run.done.int
             || code == 75 && run.ask.wait != Wait::Forever && section.is_none()
             || code == 126 && section.is_none() && (run.done.hurt || self.was_away(run))
-            || code == 69 && section.is_none() && self.was_away(run);
+            || code == 69 && section.is_none() && (self.store_fails || self.was_away(run));
         let command = match (section, by_itself) {
             (None, _) => "did not begin".to_owned(),
             (_, None) => "did not end by itself".to_owned(),
@@ -269,8 +271,11 @@ impl Judge<'_> {
             } else {
                 seen.takeovers += 1;
             }
-            let gap = section.begin.saturating_sub(over.last);
-            let away = self.away_between(over.last, section.begin);
+            // Before the last runs nobody wants it.
+            let last = self.facts.run(section.run).filter(|run| run.is_last);
+            let from = last.map_or(over.last, |run| run.started.max(over.last));
+            let gap = section.begin.saturating_sub(from);
+            let away = self.away_between(from, section.begin);
             seen.longest_gap = seen.longest_gap.max(gap);
             if gap.saturating_sub(away) > most {
                 let what = format!("nobody got the lock after run {} was over", over.run);
@@ -315,6 +320,7 @@ mod tests {
     struct Case {
         runs: [Run; 2],
         breaks: Vec<Break>,
+        store_fails: bool,
     }
 
     /// A section from its beginning to its last sign of life, in seconds.
@@ -348,7 +354,7 @@ mod tests {
             run.ended = Some((90 * S, ExitStatus::from_raw(3 << 8)));
             run
         };
-        Case { runs: [run(), run()], breaks: vec![] }
+        Case { runs: [run(), run()], breaks: vec![], store_fails: false }
     }
 
     impl Case {
@@ -357,7 +363,8 @@ mod tests {
             let ttls_ms = vec![10_000];
             let terms =
                 Terms { seed: 0, slots: 3, names: 1, ttls_ms, can_freeze: false, namespaces: 0 };
-            let facts = Facts { terms: &terms, runs: &self.runs, breaks: &self.breaks, away: &[] };
+            let (runs, breaks, store_fails) = (&self.runs, &self.breaks, self.store_fails);
+            let facts = Facts { terms: &terms, runs, breaks, away: &[], store_fails };
             let written = Written { sections: sections.to_vec(), ..Written::default() };
             let mut found = facts.judge(0, &written, &mut Seen::default());
             let by_run = sections.iter().map(|one| (one.run, one.clone())).collect();
@@ -390,6 +397,20 @@ mod tests {
         case.convicts(&[section(0, 5, 1, 2), beside], "was alive");
         let refused = Section { refused: vec![(S, 7)], ..section(1, 6, 3, 4) };
         case.convicts(&[section(0, 5, 1, 2), refused], "was refused");
+    }
+
+    /// When the time is over nobody wants the lock, until the last run does.
+    #[test]
+    fn a_lock_that_nobody_wants_may_be_free() {
+        let mut case = case();
+        case.runs[1].started = 89 * S;
+        case.runs[1].ended = Some((91 * S, ExitStatus::from_raw(0)));
+        let last = Section { ended: Some(0), ..section(1, 6, 90, 91) };
+        case.convicts(&[section(0, 5, 1, 2), last.clone()], "nobody got the lock");
+        case.runs[1].is_last = true;
+        case.acquits(&[section(0, 5, 1, 2), last.clone()]);
+        case.runs[1].started = 3 * S;
+        case.convicts(&[section(0, 5, 1, 2), last], "nobody got the lock");
     }
 
     /// Its leasehold and its keeper were stopped together and it goes on: from then on that is not
@@ -443,6 +464,14 @@ mod tests {
                 acquits((case, one));
             }
         }
+        // A store that fails is a reason to end before the command begins, and for nothing else.
+        let (mut case, one) = ended(69 << 8, None);
+        case.convicts(&[section(1, 6, 3, 4)], "exit code 69");
+        case.store_fails = true;
+        case.acquits(&[section(1, 6, 3, 4)]);
+        case.convicts(&[one], "exit code 69");
+        case.runs[0].is_last = true;
+        case.convicts(&[section(1, 6, 3, 4)], "nobody was hurt any more");
         let (mut case, one) = ended(3 << 8, Some(3));
         case.runs[0].left = vec!["4711".into()];
         case.convicts(&[one], "and left 4711");

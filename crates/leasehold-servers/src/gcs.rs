@@ -5,6 +5,7 @@
 //! the write, generations that rise for ever. What is looser in other emulators is kept strict here.
 
 mod answer;
+mod chance;
 mod request;
 mod script;
 mod server;
@@ -12,12 +13,15 @@ mod store;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 pub use script::{Fault, Rule, Seen, When};
+
+use chance::Chance;
 
 use crate::clock;
 use crate::thread::Listening;
@@ -117,7 +121,13 @@ impl Fake {
         self.shared.lock().script.add(rule);
     }
 
-    /// Forgets all rules. What hangs goes on hanging.
+    /// From now on about one request in so many, of those that no rule is for, goes wrong in a way that is
+    /// drawn from the seed: never in a way that no honest store could have.
+    pub fn fail_at_random(&self, one_in: NonZeroU64, seed: u64) {
+        self.shared.lock().script.chance = Some(Chance::new(one_in, seed));
+    }
+
+    /// Forgets all rules, and nothing fails at random any more. What hangs goes on hanging.
     pub fn heal(&self) {
         self.shared.lock().script.clear();
     }

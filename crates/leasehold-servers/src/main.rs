@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ enum Server {
         /// The least time between two writes of one object, like 1s; Google has one second
         #[arg(long, value_name = "TIME", value_parser = span)]
         write_limit: Option<Duration>,
+        /// Let about one request in N go wrong: no answer, a late one, an error, a write that lands later
+        #[arg(long, value_name = "N")]
+        fail_one_in: Option<NonZeroU64>,
         #[command(flatten)]
         life: Life,
     },
@@ -67,12 +71,15 @@ fn main() -> ExitCode {
 
 fn serve(server: Server) -> Result<(), String> {
     match server {
-        Server::Gcs { bucket, write_limit, life } => {
+        Server::Gcs { bucket, write_limit, fail_one_in, life } => {
             let fake = Fake::listen(life.listen).map_err(|e| cannot_listen(&life, &e))?;
             for name in &bucket {
                 fake.make_bucket(name);
             }
             fake.limit_writes(write_limit);
+            if let Some(one_in) = fail_one_in {
+                fake.fail_at_random(one_in, one_in.get());
+            }
             println!("listening on {}", fake.endpoint());
             life.spend(|_| {});
         }

@@ -1,4 +1,4 @@
-//! Cutting the network. No backend is a server yet, so what is cut here is a plain conversation.
+//! Cutting the network: a plain conversation, and then the store of the whole harness.
 #![expect(clippy::disallowed_methods, reason = "a server needs threads, and a test has no `Env`")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use leasehold_chaos::Undo;
 use leasehold_chaos::net::{Net, is_possible};
+use leasehold_servers::gcs::Fake;
 
 use crate::harness::{chaos, leasehold, run, skipped};
 
@@ -146,17 +147,20 @@ fn a_cut_stalls_a_conversation_and_no_other() {
     assert!(!String::from_utf8_lossy(&names.stdout).contains(&ours));
 }
 
-/// The whole harness with its processes in namespaces that are cut off. Their store is a directory,
-/// which no cut can take away, so this shows only that the harness does what it says: it shows itself
-/// that a cut cuts, runs all in the namespaces, and removes them.
+/// The whole harness with its processes in namespaces that are cut off from the bucket their locks are
+/// in. It shows itself first that a cut cuts. Whoever held a lock longer than a cut lasted has lost it in
+/// time, and nobody else was inside.
 #[test]
 fn the_harness_runs_its_processes_in_namespaces() {
     if !can_cut() {
         return;
     }
     let program = leasehold().to_str().expect("a path of ours");
-    let address = format!("{{host}}:{}", serve());
-    let words = ["--for", "3s", "--names", "1", "--ttl", "1s", "--no-freeze", "--seed", "2"];
+    let fake = Fake::listen(([0, 0, 0, 0], 0).into()).expect("there is a free port");
+    fake.make_bucket("chaos");
+    let address = format!("{{host}}:{}", fake.address().port());
+    let url = format!("gs://chaos?endpoint=http://{address}&write-interval=0s&poll-interval=20ms");
+    let words = ["--for", "5s", "--names", "1", "--ttl", "1s", "--backend", &url, "--seed", "2"];
     let nets = ["--netns", "2", "--store-address", &address, "--leasehold", program];
     let said = run(&[&words[..], &nets[..]].concat());
     assert_eq!(said.code, Some(0), "{}", said.out);

@@ -1,8 +1,8 @@
 //! Running the harness, and the program that it hurts.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::{env, fs};
 
@@ -36,15 +36,25 @@ pub(crate) struct Said {
 
 /// Runs the harness to its end.
 pub(crate) fn run(words: &[&str]) -> Said {
-    let output = Command::new(chaos()).args(words).output().expect("it starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    // What went wrong inside shows where the test fails.
-    eprint!("{}", text(&output.stderr));
-    let out = text(&output.stdout);
+    run_and_hear(words, |_| {})
+}
+
+/// Runs the harness to its end, and hands on each line when it comes.
+pub(crate) fn run_and_hear(words: &[&str], mut hear: impl FnMut(&str)) -> Said {
+    // What goes wrong inside shows where the test fails.
+    let mut harness = Command::new(chaos()).args(words).stdout(Stdio::piped()).spawn();
+    let harness = harness.as_mut().expect("it starts");
+    let mut out = String::new();
+    for line in BufReader::new(harness.stdout.take().expect("a pipe")).lines() {
+        let line = line.expect("a line");
+        hear(&line);
+        out.extend([&line, "\n"]);
+    }
+    let status = harness.wait().expect("it was started");
     if let Some(line) = out.lines().find(|line| line.starts_with("SKIPPED: ")) {
         skipped(line);
     }
-    Said { code: output.status.code(), out }
+    Said { code: status.code(), out }
 }
 
 /// Tells the test command that something did not run.

@@ -1,6 +1,7 @@
 //! The harness, tested: it acquits `leasehold`, convicts impostors, cuts what it says it cuts, and
 //! leaves nothing behind.
 
+mod bucket;
 mod convicted;
 mod cut;
 mod harness;

@@ -1,13 +1,65 @@
 //! The program, tested from outside: what is typed, what is printed, how it ends.
+//!
+//! The cases in `cases/` are there once for each kind of store. Where a kind is not to be had its cases
+//! tell the test command so and end before they begin.
 
-mod codes;
-mod crashes;
+mod bucket;
 mod doctor;
+mod host;
 mod init;
-mod loss;
 mod other_language;
-mod output;
-mod script;
-mod signals;
+mod store;
 mod terminal;
 mod world;
+
+#[path = "cases"]
+mod on_files {
+    use crate::world::World;
+
+    fn world() -> Option<World> {
+        Some(World::new())
+    }
+
+    mod codes;
+    mod crashes;
+    mod loss;
+    mod output;
+    mod script;
+    mod signals;
+}
+
+#[path = "cases"]
+#[expect(clippy::duplicate_mod, reason = "the same cases on another store")]
+mod on_fake_bucket {
+    use crate::store::Store;
+    use crate::world::World;
+
+    fn world() -> Option<World> {
+        Some(World::on(Store::on_fake()))
+    }
+
+    mod codes;
+    mod crashes;
+    mod loss;
+    mod output;
+    mod script;
+    mod signals;
+}
+
+#[path = "cases"]
+#[expect(clippy::duplicate_mod, reason = "the same cases on another store")]
+mod on_fake_gcs_server {
+    use crate::store::Store;
+    use crate::world::World;
+
+    fn world() -> Option<World> {
+        Store::outside().map(World::on)
+    }
+
+    mod codes;
+    mod crashes;
+    mod loss;
+    mod output;
+    mod script;
+    mod signals;
+}

@@ -12,22 +12,45 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::store::Store;
+
 /// Longer than anything takes that works.
 const PATIENCE: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
 
 /// A store, a runtime directory, and room for files.
 pub(crate) struct World {
     dir: PathBuf,
+    store: Store,
 }
 
 impl World {
+    /// With a store of files.
     pub(crate) fn new() -> World {
+        World::with(|dir| Store::Files(dir.join("store")))
+    }
+
+    pub(crate) fn on(store: Store) -> World {
+        World::with(|_| store)
+    }
+
+    fn with(store: impl FnOnce(&Path) -> Store) -> World {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         // A short path: sockets have no room for a long one.
         let dir = std::env::temp_dir().join(format!("lh-cli-{}-{n}", std::process::id()));
         fs::create_dir_all(dir.join("run")).expect("the temporary directory can be written");
-        World { dir }
+        World { store: store(&dir), dir }
+    }
+
+    /// Whether a holder's death is noticed at once, and not by its lease.
+    pub(crate) fn notices_deaths(&self) -> bool {
+        matches!(self.store, Store::Files(_))
+    }
+
+    /// The ttl of a holder that dies, so that nobody waits for long after it: where that is noticed at
+    /// once, longer than the patience of whoever looks whether it is.
+    pub(crate) fn mortal_ttl(&self) -> &'static str {
+        if self.notices_deaths() { "60s" } else { "2s" }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -38,19 +61,8 @@ impl World {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    /// Overwrites whatever stands in the store.
-    pub(crate) fn spoil_store(&self) {
-        let mut dirs = vec![self.path("store")];
-        while let Some(dir) = dirs.pop() {
-            for entry in fs::read_dir(dir).expect("it can be read").flatten() {
-                let path = entry.path();
-                match path.is_dir() {
-                    true if entry.file_name() == ".alive" => {}
-                    true => dirs.push(path),
-                    false => fs::write(path, "this is not a record\n").expect("it is ours"),
-                }
-            }
-        }
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
@@ -58,7 +70,7 @@ impl World {
     }
 
     pub(crate) fn backend(&self) -> String {
-        format!("file://{}", self.path("store").display())
+        self.store.url()
     }
 
     /// Our program, without a controlling terminal. (`setsid` becomes what it starts.)
@@ -209,6 +221,13 @@ impl Running {
         }
         let status = self.child.wait().expect("it was started");
         Seen { status, out, err: String::from_utf8_lossy(&err).into_owned() }
+    }
+
+    /// Asks it to end, so that it gives back what it holds.
+    #[track_caller]
+    pub(crate) fn finish(self) {
+        self.signal(Signal::TERM);
+        self.end().expect(143);
     }
 
     /// Kills it and forgets it.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::chance::Chance;
+
 /// A kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
@@ -33,7 +35,7 @@ impl When {
         }
     }
 
-    fn is_write(self) -> bool {
+    pub(super) fn is_write(self) -> bool {
         matches!(self, When::Create | When::Overwrite | When::Write)
     }
 }
@@ -112,22 +114,27 @@ pub struct Seen {
 
 /// The rules, in the order they were given.
 #[derive(Debug, Default)]
-pub(crate) struct Script(Vec<Rule>);
+pub(crate) struct Script {
+    rules: Vec<Rule>,
+    /// What befalls requests that no rule is for.
+    pub(super) chance: Option<Chance>,
+}
 
 impl Script {
     pub(crate) fn add(&mut self, rule: Rule) {
-        self.0.push(rule);
+        self.rules.push(rule);
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        *self = Script::default();
     }
 
     /// What is to befall a request of this kind, by the first rule that fits and is not used up.
     pub(crate) fn take(&mut self, seen: When) -> Option<Fault> {
-        let rule = self.0.iter_mut().find(|rule| {
+        let rule = self.rules.iter_mut().find(|rule| {
             rule.times != Some(0) && rule.when.fits(seen) && rule.fault.can_befall(seen)
-        })?;
+        });
+        let Some(rule) = rule else { return self.chance.as_mut()?.draw(seen) };
         rule.times = rule.times.map(|times| times - 1);
         Some(rule.fault.clone())
     }

@@ -1,6 +1,7 @@
 //! Each fault once, and the order of rules.
 
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use leasehold_servers::gcs::{Fake, Fault, Rule, Seen, When};
@@ -168,4 +169,32 @@ fn rules_have_an_order() {
     assert_eq!(code(&read), 404);
     let whens: Vec<_> = fake.seen().iter().map(|seen| seen.when).collect();
     assert_eq!(whens[..2], [When::Create, When::Read]);
+}
+
+/// A test lets every fourth request or so fail for minutes. Which ones, and how, is the same again with the
+/// same seed, and another with another; and when it is over, none does.
+#[test]
+fn some_at_random() {
+    let some_fail = |seed| {
+        let fake = fake();
+        fake.fail_at_random(NonZeroU64::new(4).expect("four"), seed);
+        for _ in 0..60 {
+            let mut connection = Connection::to(fake.address());
+            connection.set_patience(SILENCE);
+            // Whether it was answered is seen below.
+            let _ = connection.call(&Call::read("x", ""));
+        }
+        let statuses: Vec<_> = fake.seen().iter().map(|seen| seen.status).collect();
+        fake.heal();
+        for _ in 0..20 {
+            assert_eq!(Call::read("x", "").on(fake.address()).code, 404);
+        }
+        statuses
+    };
+    let once = some_fail(1);
+    let failed = once.iter().filter(|status| **status != Some(404)).count();
+    assert!((5..30).contains(&failed), "{once:?}");
+    assert!(once.contains(&None) && once.iter().flatten().any(|code| *code > 404), "{once:?}");
+    assert_eq!(once, some_fail(1));
+    assert_ne!(once, some_fail(2));
 }

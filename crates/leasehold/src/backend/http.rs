@@ -95,7 +95,9 @@ fn transport(error: &reqwest::Error) -> BackendError {
     if error.is_builder() {
         BackendError::not_sent(Trouble::Invalid, format!("the request cannot be made: {what}"))
     } else if error.is_connect() {
-        BackendError::not_sent(Trouble::Unavailable, format!("no connection: {what}"))
+        let to = error.url().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+        let to = to.map(|(host, port)| format!(" to {host}:{port}")).unwrap_or_default();
+        BackendError::not_sent(Trouble::Unavailable, format!("no connection{to}: {what}"))
     } else {
         BackendError::unknown(Trouble::Unavailable, format!("no answer: {what}"))
     }

@@ -4,11 +4,11 @@ use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::world::{Running, World, end, until};
+use crate::world::{Running, end, until};
 
 #[test]
 fn a_script_holds_the_lock_between_acquire_and_release() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     for shell in ["sh", "bash"] {
         let script = r#"
             eval "$(leasehold acquire x)" || exit
@@ -25,7 +25,7 @@ fn a_script_holds_the_lock_between_acquire_and_release() {
 
 #[test]
 fn the_end_of_the_shell_is_the_end_of_the_lock() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     // By itself, and killed.
     world.sh(r#"eval "$(leasehold acquire x)" && exit 3"#).expect(3);
     world.run(&["run", "x", "-w", "30s", "--", "true"]).expect(0);
@@ -41,7 +41,7 @@ fn the_end_of_the_shell_is_the_end_of_the_lock() {
 
 #[test]
 fn without_the_lock_the_script_is_told() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let mut holder = world.start(&["run", "x", "--", "sh", "-c", "echo in; exec sleep 1000"]);
     holder.await_line("in");
     let try_with = |options: &str| {
@@ -59,7 +59,7 @@ fn without_the_lock_the_script_is_told() {
 
 #[test]
 fn a_lost_lock_ends_the_script() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let script = r#"
         trap 'leasehold release; echo $?; exit 5' TERM
         eval "$(leasehold acquire x --ttl 2s)"
@@ -75,7 +75,7 @@ fn a_lost_lock_ends_the_script() {
 #[test]
 fn a_shell_that_never_comes_does_not_keep_the_lock() {
     // Who only prints the code has no lock for long: here its pid is that of a finished process.
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let seen = world.sh("sh -c 'leasehold acquire x --pid $$ >/dev/null'").expect(0);
     assert_eq!(seen.out, "");
     world.run(&["run", "x", "-w", "30s", "--", "true"]).expect(0);
@@ -83,14 +83,14 @@ fn a_shell_that_never_comes_does_not_keep_the_lock() {
 
 #[test]
 fn a_signal_ends_the_wait_of_acquire() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let mut holder = world.start(&["run", "x", "--", "sh", "-c", "echo in; exec sleep 1000"]);
     holder.await_line("in");
     let mut waiter = Running::of(world.script("sh", "exec leasehold acquire x 2>&1"));
     assert!(waiter.line().contains("waiting for x"));
     waiter.signal(Signal::TERM);
     assert_eq!(waiter.end().expect(143).out, "(exit 143)\n");
-    holder.kill();
+    holder.finish();
     // And it takes the lock no more.
     world.run(&["run", "x", "-w", "30s", "--", "true"]).expect(0);
 }
@@ -98,7 +98,7 @@ fn a_signal_ends_the_wait_of_acquire() {
 #[test]
 fn the_session_holds_no_pipe_of_the_scripts() {
     // Whoever reads the script's output to its end must not wait for the background process.
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let script = r#"
         exec 3>&1
         out=$(leasehold acquire x --pid $$ 2>&1 4>&1)
@@ -109,7 +109,7 @@ fn the_session_holds_no_pipe_of_the_scripts() {
 
 #[test]
 fn json_is_for_programs() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let script = "
         leasehold acquire x --json >lock && leasehold run -n x -- true
         echo $? && leasehold release x --json && leasehold run -n x -- true";
@@ -121,7 +121,7 @@ fn json_is_for_programs() {
 
 #[test]
 fn the_functions_for_scripts_hold_several_locks() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let functions = concat!(env!("CARGO_MANIFEST_DIR"), "/../../contrib/leasehold.sh");
     for shell in ["sh", "bash"] {
         let script = format!(
@@ -144,15 +144,15 @@ fn the_functions_for_scripts_hold_several_locks() {
 
 #[test]
 fn a_killed_session_is_noticed_by_release() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     // Its pid is the last part of its label.
     let script = r#"
-        eval "$(leasehold acquire x)"
+        eval "$(leasehold acquire x --ttl TTL)"
         leasehold status x
         echo up
         read line
         leasehold release; echo $?"#;
-    let mut command = world.script("sh", script);
+    let mut command = world.script("sh", &script.replace("TTL", world.mortal_ttl()));
     command.stdin(Stdio::piped());
     let mut shell = Running::of(command);
     let mut session = None;

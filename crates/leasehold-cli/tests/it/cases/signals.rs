@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use rustix::process::Signal;
 
-use crate::world::{Running, World, children, end, runs, until};
+use crate::world::{Running, children, end, runs, until};
 
 /// A command with a child of its own that both report what they get.
 const FAMILY: &str = r#"
@@ -21,7 +21,7 @@ const FAMILY: &str = r#"
 #[test]
 fn signals_reach_the_command_and_its_children() {
     // dash ignores INT in background children, so this family is bash's.
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let mut run = world.start(&["run", "x", "--", "bash", "-c", FAMILY]);
     run.await_line("ready");
     let signals = [
@@ -43,7 +43,7 @@ fn signals_reach_the_command_and_its_children() {
 
 #[test]
 fn the_commands_answer_to_a_signal_is_our_exit_code() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT, Signal::USR1] {
         let script = "trap 'exit 7' TERM INT HUP QUIT USR1; echo up; while :; do read l; done";
         let mut run = world.start(&["run", "x", "--", "bash", "-c", script]);
@@ -64,7 +64,7 @@ fn the_commands_answer_to_a_signal_is_our_exit_code() {
 
 #[test]
 fn a_signal_ends_the_wait_and_leaves_nothing_behind() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let mut holder = world.start(&["run", "x", "--", "sh", "-c", "echo in; exec sleep 1000"]);
         holder.await_line("in");
@@ -74,14 +74,14 @@ fn a_signal_ends_the_wait_and_leaves_nothing_behind() {
         waiter.signal(signal);
         let seen = waiter.end().expect(code);
         assert_eq!(seen.out, "");
-        holder.kill();
+        holder.finish();
     }
     world.run(&["run", "x", "-w", "30s", "--", "true"]).expect(0);
 }
 
 #[test]
 fn a_stopped_command_is_continued_by_us() {
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let mut run = world.start(&["run", "x", "--", "sh", "-c", "echo $$; kill -STOP $$; echo on"]);
     let pid = run.line();
     let state = || {
@@ -97,7 +97,7 @@ fn a_stopped_command_is_continued_by_us() {
 #[test]
 fn pkill_by_our_name_does_not_hit_the_keeper() {
     // The keeper is what ends the section when we are killed.
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let mut run = world.start(&["run", "x", "--", "sh", "-c", "setsid sleep 1000 & echo $!; wait"]);
     let grandchild = run.line();
     for (pid, name) in children(run.pid()) {
@@ -112,7 +112,7 @@ fn pkill_by_our_name_does_not_hit_the_keeper() {
 #[test]
 fn ignored_child_signals_do_not_hide_the_end() {
     // Started with SIGCHLD ignored, a program cannot learn how its children ended.
-    let world = World::new();
+    let Some(world) = super::world() else { return };
     let seen = end(world.script("bash", "trap '' CHLD; exec leasehold run x -- sh -c 'exit 5'"));
     seen.expect(5);
 }
