@@ -216,8 +216,10 @@ impl Holding {
         let in_time = kept.time_left().min(RELEASE_PATIENCE);
         let released = tokio::select! {
             biased;
-            released = guard.release() => released.map_err(|e| (e.kind(), e.to_string())),
+            // First: after a stall of this process, a lease that ended meanwhile is no loss of a
+            // command that ended before.
             () = Host.sleep(in_time) => Err((ErrorKind::Unavailable, "no answer".into())),
+            released = guard.release() => released.map_err(|e| (e.kind(), e.to_string())),
             _ = signals.ending() => Err((ErrorKind::Unavailable, "interrupted".into())),
         };
         kept.dismiss().await;

@@ -215,7 +215,7 @@ async fn stale_delete(probe: &mut Probe, subject: &mut Subject) -> Result<Findin
 /// Waiters are woken, or look for themselves.
 async fn notification(probe: &mut Probe, subject: &mut Subject) -> Result<Finding, Stopped> {
     let facts = probe.backend.facts();
-    let least = times::show(facts.least_poll);
+    let least = times::exact(facts.least_poll);
     if !facts.notifies {
         return Ok(note(format!("none: a waiter looks every {least} at first, then more rarely")));
     }

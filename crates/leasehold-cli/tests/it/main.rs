@@ -10,6 +10,7 @@ mod init;
 mod other_language;
 mod store;
 mod terminal;
+mod tools;
 mod world;
 
 #[path = "cases"]

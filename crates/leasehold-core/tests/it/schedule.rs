@@ -13,6 +13,7 @@ use leasehold_core::record::{FencingToken, Holder, HolderId, Record};
 
 mod acquiring;
 mod holding;
+mod pacing;
 mod register;
 mod releasing;
 mod trouble;
