@@ -2,6 +2,7 @@
 
 mod codes;
 mod crashes;
+mod credentials;
 mod doctor;
 mod init;
 mod loss;

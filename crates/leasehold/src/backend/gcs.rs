@@ -20,7 +20,6 @@ use leasehold_core::backend::{
 use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, DATE, LAST_MODIFIED};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Deserialize;
-use tokio::sync::OnceCell;
 
 use super::http::{Answer, Http, line};
 use crate::env::{Env, Host};
@@ -29,6 +28,10 @@ mod admin;
 mod place;
 
 use place::{Place, escaped};
+
+/// What helps whoever has no credentials.
+const REMEDY: &str =
+    "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`";
 
 /// Reading and writing objects is all that is asked for.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
@@ -49,12 +52,13 @@ const GENERATION: &str = "x-goog-generation";
 /// Records in a bucket.
 ///
 /// Credentials are looked for at the first request (Google's application default credentials), and
-/// belong to the runtime that made it: to the driver's, where a client was first.
+/// belong to the runtime that made it: to the driver's, where a client was first. After a refusal they
+/// are looked for again.
 #[derive(Debug)]
 pub struct GcsBackend {
     place: Place,
     http: Http,
-    credentials: OnceCell<Credentials>,
+    credentials: Mutex<Option<Credentials>>,
     /// What was read last, by key: an answer 304 says that it is still so.
     remembered: Mutex<HashMap<Key, Remembered>>,
 }
@@ -75,7 +79,7 @@ impl GcsBackend {
         let invalid = |why| BackendError::not_sent(Trouble::Invalid, why);
         let place = Place::parse(rest).map_err(invalid)?;
         let http = Http::new(&place.endpoint).map_err(invalid)?;
-        let (credentials, remembered) = (OnceCell::new(), Mutex::default());
+        let (credentials, remembered) = (Mutex::default(), Mutex::default());
         Ok(GcsBackend { place, http, credentials, remembered })
     }
 
@@ -98,17 +102,38 @@ impl GcsBackend {
         self.address(&[], &[&self.place.bucket, "o", &object])
     }
 
+    /// What was found first, until it is forgotten.
+    fn credentials(&self) -> Result<Credentials, BackendError> {
+        let mut found = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = &*found {
+            return Ok(found.clone());
+        }
+        let built = Builder::default().with_scopes([SCOPE]).build();
+        let built = built.map_err(|e| no_credentials(&e, false))?;
+        Ok(found.insert(built).clone())
+    }
+
+    /// Has the next request look for credentials anew: once refused, the library asks no more, and once
+    /// given a token, it keeps it to its end. So a process would have to be started again after somebody
+    /// has put right what was wrong.
+    fn forget_credentials(&self) {
+        *self.credentials.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// A request with credentials. They are had before it: a failure to get them sends nothing.
     async fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, BackendError> {
         let request = self.http.client().request(method, url);
         if self.place.is_anonymous() {
             return Ok(request);
         }
-        let found = self.credentials.get_or_try_init(|| async {
-            Builder::default().with_scopes([SCOPE]).build().map_err(|e| no_credentials(&e, false))
+        let headers = self.credentials()?.headers(http_extensions()).await;
+        let headers = headers.map_err(|e| {
+            if !e.is_transient() {
+                self.forget_credentials();
+            }
+            no_credentials(&e, e.is_transient())
         });
-        let headers = found.await?.headers(http_extensions()).await;
-        match headers.map_err(|e| no_credentials(&e, e.is_transient()))? {
+        match headers? {
             CacheableResource::New { data, .. } => Ok(request.headers(data)),
             CacheableResource::NotModified => {
                 let why = "the credentials were not told".to_owned();
@@ -131,13 +156,15 @@ impl GcsBackend {
                     self.place.bucket
                 ),
             ),
-            401 => BackendError::unknown(
-                Trouble::Denied,
-                format!(
-                    "{message} (401): the credentials are not accepted, or there are none: run \
-                     `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
-                ),
-            ),
+            401 => {
+                self.forget_credentials();
+                BackendError::unknown(
+                    Trouble::Denied,
+                    format!(
+                        "{message} (401): the credentials are not accepted, or there are none: {REMEDY}"
+                    ),
+                )
+            }
             _ => answer.refusal(&message),
         }
     }
@@ -383,8 +410,7 @@ fn no_credentials(error: &dyn std::error::Error, is_transient: bool) -> BackendE
     let sentence = |text: &String| line(text.split(". ").next().unwrap_or_default());
     let why = last.iter().map(sentence).collect::<Vec<_>>().join(": ");
     let trouble = if is_transient { Trouble::Unavailable } else { Trouble::Denied };
-    let how = "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`";
-    let what = format!("cannot get credentials for Google Cloud ({why}): {how}");
+    let what = format!("cannot get credentials for Google Cloud ({why}): {REMEDY}");
     BackendError::not_sent(trouble, what)
 }
 
