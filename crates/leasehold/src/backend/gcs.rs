@@ -25,13 +25,11 @@ use super::http::{Answer, Http, line};
 use crate::env::{Env, Host};
 
 mod admin;
+mod credentials;
 mod place;
 
+use credentials::{REMEDY, no_credentials};
 use place::{Place, escaped};
-
-/// What helps whoever has no credentials.
-const REMEDY: &str =
-    "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`";
 
 /// Reading and writing objects is all that is asked for.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
@@ -109,7 +107,7 @@ impl GcsBackend {
             return Ok(found.clone());
         }
         let built = Builder::default().with_scopes([SCOPE]).build();
-        let built = built.map_err(|e| no_credentials(&e, false))?;
+        let built = built.map_err(|e| no_credentials(&e, false, e.is_parsing()))?;
         Ok(found.insert(built).clone())
     }
 
@@ -131,7 +129,7 @@ impl GcsBackend {
             if !e.is_transient() {
                 self.forget_credentials();
             }
-            no_credentials(&e, e.is_transient())
+            no_credentials(&e, e.is_transient(), false)
         });
         match headers? {
             CacheableResource::New { data, .. } => Ok(request.headers(data)),
@@ -395,23 +393,6 @@ fn upload(object: &str, bytes: &[u8]) -> (String, Vec<u8>) {
         format!("--{boundary}\r\n{part}\r\n\r\n{metadata}\r\n--{boundary}\r\n{part}\r\n\r\n");
     let body = [head.as_bytes(), bytes, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
     (format!("multipart/related; boundary={boundary}"), body)
-}
-
-/// Why there are no credentials: the first sentence of the last two causes, because the library's own
-/// words are advice for programmers.
-fn no_credentials(error: &dyn std::error::Error, is_transient: bool) -> BackendError {
-    let mut causes = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    let last = &causes[causes.len().saturating_sub(2)..];
-    let sentence = |text: &String| line(text.split(". ").next().unwrap_or_default());
-    let why = last.iter().map(sentence).collect::<Vec<_>>().join(": ");
-    let trouble = if is_transient { Trouble::Unavailable } else { Trouble::Denied };
-    let what = format!("cannot get credentials for Google Cloud ({why}): {REMEDY}");
-    BackendError::not_sent(trouble, what)
 }
 
 /// Nothing that the credentials should know.

@@ -11,6 +11,7 @@ use crate::world::{Running, end, until};
 /// The library renews a token that lives for less than four minutes after ten seconds.
 const LIFE: Duration = Duration::from_secs(12);
 
+/// A command that ends when it reads a line, under a lock.
 fn held(place: &Place, ttl: &str) -> Running {
     let script = "echo up; read word; echo $word";
     let mut command = place.leasehold(&["run", "x", "--ttl", ttl, "--", "sh", "-c", script]);
@@ -45,9 +46,11 @@ fn without_a_new_token_the_command_is_stopped_in_time() {
     let place = Place::new();
     place.has_file(&place.login());
     place.tokens.set_life(LIFE);
-    let run = held(&place, "3s");
+    let mut run = held(&place, "3s");
+    let stdin = run.stdin.take();
     place.tokens.set(Mode::Close);
     let seen = run.end().expect(79);
+    drop(stdin);
     assert_eq!(seen.out, "", "it was stopped, not ended by itself");
     assert!(seen.err.contains("cannot get credentials"), "{seen:?}");
     assert!(place.gcs.seen().iter().all(|seen| seen.status != Some(401)), "none was too old");
