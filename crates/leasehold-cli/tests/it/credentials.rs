@@ -128,8 +128,25 @@ fn a_file_that_is_of_no_use_is_77() {
         }
     }
     fs::remove_file(place.file()).expect("it is there");
-    let seen = end(place.leasehold(&["run", "deploy", "--", "true"])).expect(77);
+    let mut command = place.leasehold(&["run", "deploy", "--", "true"]);
+    let seen = end({
+        command.env("GOOGLE_APPLICATION_CREDENTIALS", place.file());
+        command
+    })
+    .expect(77);
     assert!(seen.err.contains(&place.file().display().to_string()), "{seen:?}");
+    assert_eq!(place.gcs.seen(), [], "nothing is sent without credentials");
+}
+
+/// A machine without a file, and without a metadata server that answers. Such a server may be late, as in
+/// a pod that has just been started, so it gets the time that a store gets; then the way out is told.
+#[test]
+fn no_credentials_at_all_is_69() {
+    let place = Place::new();
+    let seen = end(place.leasehold(&["run", "x", "--ttl", "1s", "--", "true"])).expect(69);
+    for word in ["127.0.0.1:1/computeMetadata", "refused", "GOOGLE_APPLICATION_CREDENTIALS"] {
+        assert!(seen.err.contains(word), "{word}: {seen:?}");
+    }
     assert_eq!(place.gcs.seen(), [], "nothing is sent without credentials");
 }
 

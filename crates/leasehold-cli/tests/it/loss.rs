@@ -62,7 +62,11 @@ fn a_store_that_goes_away_ends_the_command_in_time() {
     std::fs::rename(world.path("store"), world.path("gone")).expect("it is there");
     world.write("store", "in the way");
     run.await_line("asked");
-    run.end().expect(79);
+    let seen = run.end().expect(79);
+    assert!(
+        seen.err.contains("not be renewed in time: ") && seen.err.contains("store"),
+        "{seen:?}"
+    );
 }
 
 #[test]

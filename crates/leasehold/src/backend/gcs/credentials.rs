@@ -12,7 +12,7 @@ pub(super) const REMEDY: &str =
     "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`";
 
 /// The error of a request that was not sent for want of credentials. It has the first sentence of the last
-/// two causes, because the library's own words are advice for programmers.
+/// two causes, because the library's own words are advice for programmers, and of one that names an address.
 ///
 /// `is_quoting`: the causes may repeat what stands in a file of credentials.
 pub(super) fn no_credentials(
@@ -33,7 +33,10 @@ pub(super) fn no_credentials(
         next = cause.source();
     }
     causes.retain(|text| !text.is_empty());
-    let last = causes[causes.len().saturating_sub(2)..].join(": ");
+    let two = causes.len().saturating_sub(2);
+    let is_told = |(at, text): &(usize, String)| *at >= two || text.contains("://");
+    let told = causes.into_iter().enumerate().filter(is_told).map(|(_, text)| text);
+    let last = told.collect::<Vec<_>>().join(": ");
     let why = if is_quoting { without_quotes(&last) } else { last };
     let trouble = if is_transient { Trouble::Unavailable } else { Trouble::Denied };
     let what = format!("cannot get credentials for Google Cloud ({}): {REMEDY}", line(&why));
