@@ -1,4 +1,4 @@
-//! A service account with a key: what stands in its key file, and who can tell that a token is signed with it.
+//! A service account with a key: its key file, and whether a token is signed with that key.
 
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine;

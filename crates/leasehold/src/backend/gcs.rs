@@ -159,7 +159,8 @@ impl GcsBackend {
                 BackendError::unknown(
                     Trouble::Denied,
                     format!(
-                        "{message} (401): the credentials are not accepted, or there are none: {REMEDY}"
+                        "{message} (401): the credentials are not accepted, or there are none: \
+                         {REMEDY}"
                     ),
                 )
             }
@@ -273,9 +274,8 @@ impl GcsBackend {
         let answer = self.http.send(request, METADATA_MAX).await?;
         match answer.status {
             200 | 204 => Ok(true),
-            412 => Ok(false),
             404 if said(&answer).message.contains("bucket does not exist") => Err(self.no_bucket()),
-            404 => Ok(false),
+            404 | 412 => Ok(false),
             _ => Err(self.refusal(&answer)),
         }
     }

@@ -1,5 +1,8 @@
 //! What must not get out: secrets into an output or a record, and credentials to whom they are not for.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use leasehold_servers::account::Account;
 use leasehold_servers::tokens::Mode;
 use serde_json::json;
@@ -52,6 +55,22 @@ fn no_secret_is_told() {
     place.tokens.set(Mode::Give);
     place.gcs.accept(place.tokens.check());
     all(0);
+    assert_no_secret(&record(&place, "x"));
+}
+
+/// The record as it stands in the bucket.
+fn record(place: &Place, name: &str) -> String {
+    place.gcs.accept(|_| true);
+    let request = format!(
+        "GET /storage/v1/b/acme/o/locks%2F{name}?alt=media HTTP/1.1\r\nHost: localhost\r\n\
+         Authorization: Bearer any\r\nConnection: close\r\n\r\n"
+    );
+    let mut connection = TcpStream::connect(place.gcs.address()).expect("it listens");
+    connection.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("token"), "{answer}");
+    answer
 }
 
 /// Files with a mistake in them: the mistake is told, and not what stands there.

@@ -80,6 +80,7 @@ mod tests {
                 r#"invalid type: string "se\"cret", expected a map"#,
                 "invalid type: string …, expected a map",
             ),
+            (r#"found string "se\"cret", expected a map"#, "found string …, expected a map"),
             (r#"invalid type: string "secret"#, "invalid type: string …"),
             ("missing field `type`", "missing field `type`"),
         ] {
