@@ -77,7 +77,7 @@ fn a_token_that_was_withdrawn_is_replaced() {
 fn a_new_login_is_found() {
     let place = Place::new();
     place.has_file(&place.login());
-    let mut run = held(&place, "30s");
+    let mut run = held(&place, "6s");
     let body = r#"{"error":"invalid_grant"}"#.to_owned();
     place.tokens.set(Mode::Refuse(400, body));
     place.tokens.revoke();

@@ -93,7 +93,7 @@ mod tests {
     fn a_body_is_not_repeated() {
         for (text, left) in [
             (
-                r#"no token, body=<{"error":"a","error_description":"b > c","x":"secret"}> and more"#,
+                r#"no token, body=<{"error":"a","error_description":"b > c","x":"secret"}> and"#,
                 "no token: a: b > c",
             ),
             (r#"no token, body=<{"error":{"code":401,"message":"a"}}> and more"#, "no token: a"),
