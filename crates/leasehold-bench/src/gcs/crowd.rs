@@ -42,6 +42,7 @@ pub(crate) enum Side {
 /// One client's having it.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
+    client: usize,
     wanted: Duration,
     begin: Duration,
     end: Duration,
@@ -58,6 +59,8 @@ pub(crate) struct Outcome {
     pub(crate) gaps: Vec<Duration>,
     /// The longest that a client waited for one turn, by client.
     pub(crate) worst_waits: Vec<Duration>,
+    /// How many turns went to the client that had had the one before.
+    pub(crate) again: usize,
     pub(crate) turns: usize,
     pub(crate) turns_wanted: usize,
     pub(crate) lost: usize,
@@ -90,8 +93,7 @@ impl Crowd {
             let tell = tell.clone();
             tasks.spawn(async move {
                 for _ in 0..self.turns {
-                    let turn = rival.turn(self.section).await;
-                    if tell.send((client, turn)).is_err() {
+                    if tell.send(rival.turn(client, self.section).await).is_err() {
                         return;
                     }
                 }
@@ -99,30 +101,26 @@ impl Crowd {
         }
         drop(tell);
         let mut turns = vec![];
-        let mut worst_waits = vec![Duration::ZERO; self.clients];
         let over = Host.sleep(self.patience);
         tokio::pin!(over);
         loop {
             tokio::select! {
                 came = told.recv() => {
-                    let Some((client, turn)) = came else { break };
-                    let turn: Turn = turn?;
-                    worst_waits[client] = worst_waits[client].max(turn.begin - turn.wanted);
-                    turns.push(turn);
+                    let Some(turn) = came else { break };
+                    turns.push(turn?);
                 }
                 () = &mut over => break,
             }
         }
         // Whoever waits still is left to it before anything is counted.
         tasks.shutdown().await;
-        self.outcome(start, turns, worst_waits, fake.seen())
+        self.outcome(start, turns, fake.seen())
     }
 
     fn outcome(
         self,
         start: Duration,
         mut turns: Vec<Turn>,
-        worst_waits: Vec<Duration>,
         seen: Vec<Seen>,
     ) -> Result<Outcome, Any> {
         turns.sort_by_key(|turn| turn.begin);
@@ -144,12 +142,26 @@ impl Crowd {
         Ok(Outcome {
             total: end - start,
             gaps,
-            worst_waits,
+            worst_waits: (0..self.clients)
+                .map(|c| self.worst_wait(c, &turns, start, end))
+                .collect(),
+            again: turns.windows(2).filter(|pair| pair[0].client == pair[1].client).count(),
             turns: turns.len(),
             turns_wanted,
             lost: turns.iter().filter(|turn| turn.was_lost).count(),
             seen,
         })
+    }
+}
+
+impl Crowd {
+    /// The longest that this client waited, for a turn that it did not get too.
+    fn worst_wait(self, client: usize, turns: &[Turn], start: Duration, end: Duration) -> Duration {
+        let own = || turns.iter().filter(|turn| turn.client == client);
+        let waits = own().map(|turn| turn.begin - turn.wanted);
+        let since = own().map(|turn| turn.released).max().unwrap_or(start);
+        let open = (own().count() < self.turns).then(|| end.saturating_sub(since));
+        waits.chain(open).max().unwrap_or_default()
     }
 }
 
@@ -166,7 +178,7 @@ impl Rival {
     }
 
     /// Wants it, has it, gives it back.
-    async fn turn(&self, section: Duration) -> Result<Turn, leasehold::Error> {
+    async fn turn(&self, client: usize, section: Duration) -> Result<Turn, leasehold::Error> {
         let wanted = now();
         let (begin, end);
         let mut was_lost = false;
@@ -189,13 +201,21 @@ impl Rival {
                 }
             }
         }
-        Ok(Turn { wanted, begin, end, released: now(), was_lost })
+        Ok(Turn { client, wanted, begin, end, released: now(), was_lost })
     }
 }
 
 impl Outcome {
     pub(crate) fn is_complete(&self) -> bool {
         self.turns == self.turns_wanted
+    }
+
+    /// What to say of a total that is none.
+    pub(crate) fn unfinished(&self) -> String {
+        match self.is_complete() {
+            true => String::new(),
+            false => format!(", **not over: {} of {} turns**", self.turns, self.turns_wanted),
+        }
     }
 
     /// The time in which nobody had it.
@@ -224,10 +244,25 @@ impl Outcome {
 
 /// The head of the table of [`row`]s.
 pub(crate) fn head() {
-    println!(
-        "\n| | total | nobody had it | gap p50 | p99 | worst | reads | writes | deletes | 412 | 429 |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
-    );
+    let columns = [
+        "",
+        "total",
+        "nobody had it",
+        "gap p50",
+        "p99",
+        "worst",
+        "reads",
+        "writes",
+        "deletes",
+        "412",
+        "429",
+    ];
+    head_of(&columns);
+}
+
+/// The head of any table.
+pub(crate) fn head_of(columns: &[&str]) {
+    println!("\n| {} |\n|{}", columns.join(" | "), " --- |".repeat(columns.len()));
 }
 
 /// One side's line: the median of the totals with the least and the greatest, gaps of all runs together, and
@@ -241,21 +276,16 @@ pub(crate) fn row(name: &str, outcomes: &[Outcome]) {
         0 | 1 => String::new(),
         _ => format!(" ({:.2?} to {:.2?})", totals[0], totals[totals.len() - 1]),
     };
-    let mut unfinished = String::new();
-    for outcome in outcomes.iter().filter(|o| !o.is_complete()) {
-        unfinished =
-            format!(", **not over: {} of {} turns by then**", outcome.turns, outcome.turns_wanted);
-    }
+    let unfinished = outcomes.iter().map(Outcome::unfinished).collect::<String>();
     let mean = |count: fn(&Outcome) -> usize| {
         let sum: usize = outcomes.iter().map(count).sum();
         (sum + outcomes.len() / 2) / outcomes.len().max(1)
     };
+    let wasted = percentile(&mut wasted, 50);
+    let [p50, p99, worst] = [50, 99, 100].map(|percent| percentile(&mut gaps, percent));
+    print!("| {name} | {total:.2?}{range}{unfinished} | {wasted:.2?} ");
     println!(
-        "| {name} | {total:.2?}{range}{unfinished} | {:.2?} | {:.1?} | {:.1?} | {:.1?} | {} | {} | {} | {} | {} |",
-        percentile(&mut wasted, 50),
-        percentile(&mut gaps, 50),
-        percentile(&mut gaps, 99),
-        percentile(&mut gaps, 100),
+        "| {p50:.1?} | {p99:.1?} | {worst:.1?} | {} | {} | {} | {} | {} |",
         mean(|o| o.requests(&[When::Read])),
         mean(|o| o.requests(&[When::Create, When::Overwrite])),
         mean(|o| o.requests(&[When::Delete])),

@@ -33,9 +33,8 @@ impl Gcslock {
             .http1_only()
             .no_proxy()
             .build()?;
-        let lock = format!(
-            "{endpoint}/upload/storage/v1/b/{bucket}/o?ifGenerationMatch=0&name={object}&uploadType=media"
-        );
+        let query = format!("ifGenerationMatch=0&name={object}&uploadType=media");
+        let lock = format!("{endpoint}/upload/storage/v1/b/{bucket}/o?{query}");
         let unlock = format!("{endpoint}/storage/v1/b/{bucket}/o/{object}");
         Ok(Gcslock { client, lock: lock.parse()?, unlock: unlock.parse()? })
     }
