@@ -140,7 +140,7 @@ impl Crowd {
             gaps.push(end.saturating_sub(last.map_or(start, |last| last.end)));
         }
         Ok(Outcome {
-            total: end - start,
+            total: end.saturating_sub(start),
             gaps,
             worst_waits: (0..self.clients)
                 .map(|c| self.worst_wait(c, &turns, start, end))
@@ -158,7 +158,7 @@ impl Crowd {
     /// The longest that this client waited, for a turn that it did not get too.
     fn worst_wait(self, client: usize, turns: &[Turn], start: Duration, end: Duration) -> Duration {
         let own = || turns.iter().filter(|turn| turn.client == client);
-        let waits = own().map(|turn| turn.begin - turn.wanted);
+        let waits = own().map(|turn| turn.begin.saturating_sub(turn.wanted));
         let since = own().map(|turn| turn.released).max().unwrap_or(start);
         let open = (own().count() < self.turns).then(|| end.saturating_sub(since));
         waits.chain(open).max().unwrap_or_default()
