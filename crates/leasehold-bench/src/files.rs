@@ -8,6 +8,7 @@ use leasehold::core::backend::{Backend, Expected, Key, Written};
 use leasehold::env::{Env, Host};
 use leasehold::{Attempt, Client};
 use leasehold_conformance::Faulty;
+use tokio::task::JoinSet;
 
 use crate::{Any, Doomed, now, show};
 
@@ -71,9 +72,10 @@ async fn hand_off(dir: &str, rivals: usize) -> Result<(), Any> {
         clients.push(Client::new(open(dir)?)?);
     }
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    for client in clients {
+    let mut tasks = JoinSet::new();
+    for client in clients.clone() {
         let tell = tell.clone();
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             loop {
                 let Ok(guard) = client.mutex("hand-off").acquire().await else { return };
                 let got = now();
@@ -96,6 +98,12 @@ async fn hand_off(dir: &str, rivals: usize) -> Result<(), Any> {
         let _ = go_on.send(());
     }
     show(&format!("hand-off among {rivals} clients"), spans);
+    // Nobody may be at the files any more when they are removed.
+    drop(told);
+    while tasks.join_next().await.is_some() {}
+    for client in clients {
+        client.close().await;
+    }
     Ok(())
 }
 
