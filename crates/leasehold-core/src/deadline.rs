@@ -145,6 +145,8 @@ pub struct Poll {
     pub notifies: bool,
     /// How long it has waited.
     pub waited: Duration,
+    /// How long it has seen this holder have it.
+    pub unchanged: Duration,
     /// The holder's ttl.
     pub ttl: Duration,
     /// When the lease ends unless renewed.
@@ -154,13 +156,16 @@ pub struct Poll {
 impl Poll {
     /// How long to sleep before the next look.
     ///
-    /// It starts at the least the backend asks for and grows with the time waited (an eighth of
-    /// it), so that a short wait is answered quickly and a long one is cheap, up to a third of the
-    /// holder's ttl and [`POLL_STEPS`] times the least. Where the backend wakes waiters it starts at
+    /// It starts at the least the backend asks for and grows with the time that nothing changed (an
+    /// eighth of it), so that a short wait is answered quickly and a long one is cheap, up to a third
+    /// of the holder's ttl and [`POLL_STEPS`] times the least. Where holders change, it grows with the
+    /// time waited (a thirty-second of it): slowly, because who looks more rarely than newcomers is
+    /// passed by them, and still, because a crowd that waits for long must look less often. Where the backend wakes waiters it starts at
     /// the top. The last sleep ends at the expiry.
     pub fn sleep(self, random: u128) -> Duration {
         let most = (self.ttl / 3).min(self.least * POLL_STEPS).max(self.least);
-        let pace = if self.notifies { most } else { (self.waited / 8).clamp(self.least, most) };
+        let grown = (self.unchanged / 8).max(self.waited / 32);
+        let pace = if self.notifies { most } else { grown.clamp(self.least, most) };
         let last = self.to_expiry + jitter(self.least / 2, random >> 32);
         jitter(pace, random).min(last).max(Duration::from_millis(1))
     }

@@ -102,6 +102,8 @@ pub struct Lease {
     seen: Option<Seen>,
     /// How long it has stood.
     stood: Option<Standing>,
+    /// Whether it is only remembered: from an earlier acquisition of this process, which released it.
+    remembered: bool,
     /// Our writes conditioned on `seen` whose outcome is not proven.
     open: Vec<Attempt>,
     /// The backend's last word on `seen`.
@@ -109,6 +111,8 @@ pub struct Lease {
     orphaned: bool,
     unix_ms: Option<u64>,
     sighting: Option<Sighting>,
+    /// Since when the newest token has been seen.
+    unchanged: Option<(FencingToken, Moment)>,
     highest: Option<FencingToken>,
     /// Whether `seen` must be read again before anything is decided on it.
     must_read: bool,
@@ -141,11 +145,13 @@ impl Lease {
             phase: Phase::New,
             seen: seen.filter(|_| usable),
             stood,
+            remembered: usable,
             open: vec![],
             age: None,
             orphaned: false,
             unix_ms: None,
             sighting,
+            unchanged: None,
             highest,
             must_read: !usable,
             outstanding: None,

@@ -19,6 +19,10 @@ impl Lease {
     pub(super) fn see(&mut self, seen: Seen, now: Moment) {
         let token = seen.record.as_ref().map(|r| r.token);
         self.highest = self.highest.max(token);
+        self.remembered = false;
+        if let Some(token) = token.filter(|new| self.unchanged.is_none_or(|(old, _)| old != *new)) {
+            self.unchanged = Some((token, now));
+        }
         if self.seen.as_ref().is_none_or(|before| before.state != seen.state) {
             self.stood = Some(Standing { at: now, least: Duration::ZERO });
         }
@@ -295,7 +299,9 @@ impl Lease {
                 if !early.is_zero() {
                     // Others wait for the same moment: whoever saw it first has it, and the others
                     // find that out by looking.
-                    self.pause = Some((now.moment, early));
+                    let room = self.courtesy();
+                    let random = u32::try_from(ids() % 1024).unwrap_or_default();
+                    self.pause = Some((now.moment, early + room * random / 1024));
                     self.must_read = true;
                     return;
                 }
@@ -323,6 +329,7 @@ impl Lease {
             least: self.settings.facts.least_poll,
             notifies: self.settings.facts.notifies,
             waited: now.longest_since(since),
+            unchanged: self.unchanged.map_or(Duration::ZERO, |(_, seen)| now.longest_since(seen)),
             ttl: holder.ttl(),
             to_expiry: left,
         };
@@ -393,6 +400,15 @@ impl Lease {
         self.send(Request::Write(seen.state.clone(), record), left, out);
     }
 
+    /// What a process that has just released waits longer than the limit before it takes the lock
+    /// again. It knows of the release before all others, and would always come first.
+    fn courtesy(&self) -> Duration {
+        match self.remembered {
+            true => self.settings.facts.least_write_interval,
+            false => Duration::ZERO,
+        }
+    }
+
     /// What the store's clock says of how long a state has stood counts if it is more than we saw.
     pub(super) fn hear_age(&mut self, now: Moment) {
         let Some(age) = self.age else { return };
@@ -404,7 +420,7 @@ impl Lease {
     /// How long the newest state has to stand before the store's limit allows another write.
     fn too_early(&self, now: Moment) -> Duration {
         let stood = self.stood.filter(|_| self.seen.is_some() && !self.is_absent());
-        let least = self.settings.facts.least_write_interval;
+        let least = self.settings.facts.least_write_interval + self.courtesy();
         stood.map_or(Duration::ZERO, |s| least.saturating_sub(s.least + now.shortest_since(s.at)))
     }
 

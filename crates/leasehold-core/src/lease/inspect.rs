@@ -101,11 +101,13 @@ impl Lease {
             phase,
             seen,
             stood: _, // paces writes where the store limits them, which the checker's does not
+            remembered: _, // the same
             open: _,  // see `open`
             age,
             orphaned,
             unix_ms: _, // dates the first record only; the checker's clocks all say the same
             sighting,
+            unchanged: _, // paces looks
             highest,
             must_read,
             outstanding,

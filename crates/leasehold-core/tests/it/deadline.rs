@@ -162,7 +162,9 @@ fn polls_grow_rare_and_tighten_near_expiry() {
             for waited in [0, 100, 8_000, 1_000_000].map(ms) {
                 for to_expiry in [0, 1, 500, 20_000, 86_400_000].map(ms) {
                     for random in [0, 511, 1023, u128::MAX] {
-                        let poll = Poll { least, notifies, waited, ttl: ms(30_000), to_expiry };
+                        let ttl = ms(30_000);
+                        let unchanged = waited;
+                        let poll = Poll { least, notifies, waited, unchanged, ttl, to_expiry };
                         let sleep = poll.sleep(random);
                         assert!(sleep >= ms(1), "{poll:?}");
                         assert!(sleep <= to_expiry + least.max(ms(1)), "{poll:?}: {sleep:?}");
@@ -174,6 +176,20 @@ fn polls_grow_rare_and_tighten_near_expiry() {
             }
         }
     }
+}
+
+/// Where the holder changes all the time, whoever has waited for long looks about as often as those who
+/// have just come: it would never be the first to see the lock free otherwise.
+#[test]
+fn where_holders_change_old_waiters_keep_looking() {
+    let sleep = |waited, unchanged| {
+        let (least, ttl, to_expiry) = (ms(1_000), ms(30_000), ms(30_000));
+        Poll { least, notifies: false, waited, unchanged, ttl, to_expiry }.sleep(512)
+    };
+    assert_eq!(sleep(ms(2_000), ms(2_000)), ms(1_000));
+    assert_eq!(sleep(ms(32_000), ms(2_000)), ms(1_000));
+    assert_eq!(sleep(ms(64_000), ms(2_000)), ms(2_000));
+    assert_eq!(sleep(ms(64_000), ms(64_000)), ms(8_000));
 }
 
 /// Names of every script are welcome, with slashes between segments; they come back as they went in.

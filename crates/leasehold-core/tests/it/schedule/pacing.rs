@@ -38,20 +38,52 @@ fn a_release_waits_for_the_limit() {
     assert_eq!((w.released(A), w.requests(A)), (Some(Release::Freed), 1));
 }
 
-/// The same process wants it again at once. It remembers the state, and how long it has stood.
+/// The same process wants it again at once. It knew of the release before all others, and would always
+/// be the first: so it waits twice the limit and some more, and looks before it writes. Another who waits
+/// gets a turn.
 #[test]
-fn the_next_acquisition_remembers_the_limit() {
+fn who_has_just_released_lets_others_go_first() {
+    for another in [false, true] {
+        let mut w = paced::<2>();
+        w.hold(A);
+        if another {
+            w.acquire(B);
+            w.serve(B);
+        }
+        w.pass(secs(2));
+        w.release(A);
+        w.serve(A);
+        w.again(A);
+        w.acquire(A);
+        if another {
+            w.run(secs(4));
+            assert!(w.held(B) && !w.held(A));
+        } else {
+            w.pass(ms(1_990));
+            assert!(!w.flies(A), "others may have seen it later");
+            w.pass(ms(1_020));
+            assert!(w.reads(A));
+            w.run(ms(10));
+            assert!(w.held(A));
+        }
+    }
+}
+
+/// After a while it is taken as before, with one write.
+#[test]
+fn what_was_released_long_ago_is_taken_with_one_write() {
     let mut w = paced::<1>();
     w.hold(A);
     w.pass(secs(2));
     w.release(A);
     w.serve(A);
+    w.pass(secs(3));
     w.again(A);
     w.acquire(A);
-    w.pass(ms(990));
-    assert!(!w.flies(A));
-    w.run(secs(1));
+    w.requests(A);
+    w.serve(A);
     assert!(w.held(A));
+    assert_eq!(w.requests(A), 0);
 }
 
 /// A waiter sees that it has just become free. It does not write into the limit, and looks again before it
