@@ -44,8 +44,10 @@ fn workload_identity_federation_works() {
     let asked = place.tokens.asked();
     assert_eq!(asked.len(), 1, "{asked:?}");
     let scope = "scope=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fdevstorage.read_write";
-    assert!(asked[0].body.split('&').any(|pair| pair == scope), "no wider one: {asked:?}");
-    assert!(asked[0].body.contains("subject_token=secret-subject&"), "{asked:?}");
+    // In any order.
+    let pairs: Vec<&str> = asked[0].body.split('&').collect();
+    assert!(pairs.contains(&scope), "no wider one: {asked:?}");
+    assert!(pairs.contains(&"subject_token=secret-subject"), "{asked:?}");
 }
 
 /// The same with a service account behind it, which is what Google's guide for GitHub Actions makes: the

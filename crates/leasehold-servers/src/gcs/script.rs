@@ -1,5 +1,7 @@
 //! What a test asks of the fake: which requests are to go wrong, and how.
 
+use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
 use super::chance::Chance;
@@ -105,13 +107,31 @@ pub struct Seen {
     /// Whether it carried credentials.
     pub authorized: bool,
     /// The token it carried, if it was a bearer token.
-    pub bearer: Option<String>,
+    pub bearer: Option<Bearer>,
     /// The HTTP status it came to when it was carried out, told to the client or not; `None` while it is not.
     pub outcome: Option<u16>,
     /// The HTTP status it was answered with; `None` where it was not.
     pub status: Option<u16>,
     /// When it had arrived whole, since the start of the server.
     pub at: Duration,
+}
+
+/// A token. It is shown nowhere: somebody may try the fake with a real one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bearer(pub(super) String);
+
+impl Deref for Bearer {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer(..)")
+    }
 }
 
 /// The rules, in the order they were given.

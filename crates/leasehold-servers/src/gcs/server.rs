@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::answer::Answer;
 use super::request::Request;
-use super::script::{Fault, Script, Seen};
+use super::script::{Bearer, Fault, Script, Seen};
 use super::store::Store;
 use crate::clock::{self, Start};
 
@@ -148,7 +148,7 @@ fn befall(request: &Arc<Request>, shared: &Arc<Shared>) -> Fate {
         bucket: request.bucket.clone(),
         object: request.object.clone(),
         authorized: request.authorization.is_some(),
-        bearer: request.bearer().map(str::to_owned),
+        bearer: request.bearer().map(|token| Bearer(token.to_owned())),
         outcome: None,
         status: None,
         at: shared.start.elapsed(),

@@ -31,7 +31,8 @@ fn a_lock_is_held_beyond_the_life_of_a_token() {
     let mut run = held(&place, "3s");
     until("a second token is used", || {
         let token = place.tokens.given().get(1).cloned();
-        token.is_some() && place.gcs.seen().iter().any(|seen| seen.bearer == token)
+        token.is_some()
+            && place.gcs.seen().iter().any(|seen| seen.bearer.as_deref() == token.as_deref())
     });
     run.write("end\n");
     let seen = run.end().expect(0);
@@ -66,7 +67,8 @@ fn a_token_that_was_withdrawn_is_replaced() {
     place.tokens.revoke();
     until("a second token is used", || {
         let token = place.tokens.given().get(1).cloned();
-        token.is_some() && place.gcs.seen().iter().any(|seen| seen.bearer == token)
+        token.is_some()
+            && place.gcs.seen().iter().any(|seen| seen.bearer.as_deref() == token.as_deref())
     });
     run.write("end\n");
     assert_eq!(run.end().expect(0).out, "end\n");
