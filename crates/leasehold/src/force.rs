@@ -70,8 +70,8 @@ fn not_known(key: &Key) -> Error {
     Error::new(
         ErrorKind::Unavailable,
         format!(
-            "whoever was to lose {key:?} does not hold it any more, but the store's answer was lost: \
-             whether it was taken or given back is not known"
+            "whoever was to lose {key:?} does not hold it any more, but the store's answer was \
+             lost: whether it was taken or given back is not known"
         ),
     )
 }
