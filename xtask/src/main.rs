@@ -21,7 +21,7 @@ usage: cargo xtask COMMAND
   checks            format, tidy, lints, documentation, licences
   ci                `checks`, then `test`
   tidy              check the house rules that a program can check
-  bench             measure, and assert nothing
+  bench [WHAT]      measure, and assert nothing: files, gcs, or `gcs PART`
   servers up gcs    stand-ins for Google Cloud Storage, to try leasehold with
 
 the long forms of the proof, see docs/proof.md:
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         ["sim", arguments @ ..] => sim::start(arguments),
         ["model", arguments @ ..] => model::search(arguments),
         ["servers", "up", "gcs"] => servers::up_gcs(),
-        ["bench"] => bench::run_all(),
+        ["bench", arguments @ ..] => bench::measure(arguments),
         ["chaos", arguments @ ..] => chaos::run(arguments),
         ["checks"] => ci::checks().map(drop),
         ["ci"] => ci::run(),

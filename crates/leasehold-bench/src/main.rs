@@ -1,206 +1,49 @@
-//! Measures leasehold on a backend, and asserts nothing: `cargo xtask bench [URL]`.
+//! Measures leasehold, and asserts nothing: `cargo xtask bench [files | gcs [PART]]`.
 //!
-//! The default is a fresh directory under the system's temporary one. Every figure is printed with
-//! what it was compared with in the same run.
+//! Every figure is printed with what it was compared with in the same run.
 
-use std::io::BufRead;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+mod doomed;
+mod files;
+mod gcs;
+
 use std::time::Duration;
 
-use leasehold::backend::file::FileBackend;
-use leasehold::core::backend::{Backend, Expected, Key, Written};
 use leasehold::env::{Env, Host};
-use leasehold::{Attempt, Client};
-use leasehold_conformance::Faulty;
 
-type Any = Box<dyn std::error::Error>;
+use doomed::Doomed;
+
+type Any = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Any> {
-    let mut args = std::env::args().skip(1);
-    match (args.next().as_deref(), args.next()) {
-        (Some("hold"), Some(dir)) => hold(&dir).await,
-        (None, _) => {
-            let dir = std::env::temp_dir().join(format!("leasehold-bench-{}", Host.unique()));
-            println!("files in {}, on the disk that is there\n", dir.display());
-            let measured = measure(&dir.to_string_lossy()).await;
-            std::fs::remove_dir_all(&dir)?;
-            measured
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [] => {
+            files::run().await?;
+            gcs::run(None).await
         }
-        _ => Err("usage: leasehold-bench".into()),
+        ["files"] => files::run().await,
+        ["gcs"] => gcs::run(None).await,
+        ["gcs", part] => gcs::run(Some(part)).await,
+        ["hold", url, name, ttl_ms] => doomed::hold(url, name, ttl_ms).await,
+        _ => Err("usage: leasehold-bench [files | gcs [crowd | limited | turns | bucket]]".into()),
     }
-}
-
-async fn measure(dir: &str) -> Result<(), Any> {
-    // First, while no memory was used and freed that would hide what is used.
-    waiters(dir, 2000).await?;
-    single(dir).await?;
-    for rivals in [2, 32, 100] {
-        hand_off(dir, rivals).await?;
-    }
-    takeover(dir, Duration::from_secs(30)).await
-}
-
-fn open(dir: &str) -> Result<Arc<dyn Backend>, Any> {
-    Ok(Arc::new(FileBackend::open(dir.into(), false)?))
 }
 
 fn now() -> Duration {
     Host.now().moment.mono
 }
 
+/// The value below which `percent` of them are. Zero where there are none.
+fn percentile(spans: &mut [Duration], percent: usize) -> Duration {
+    spans.sort();
+    let last = spans.len().saturating_sub(1);
+    spans.get(last * percent / 100).copied().unwrap_or_default()
+}
+
 /// Prints the median and the 99th percentile.
 fn show(what: &str, mut spans: Vec<Duration>) {
-    spans.sort();
-    let at = |part: usize| spans[(spans.len() - 1) * part / 100];
-    println!("{what:<52} p50 {:>10.1?}  p99 {:>10.1?}  n {}", at(50), at(99), spans.len());
-}
-
-/// One client alone: a lock against the two writes that it cannot do without.
-async fn single(dir: &str) -> Result<(), Any> {
-    let backend = open(dir)?;
-    let key = Key::new("raw")?;
-    let (mut raw, mut reads) = (vec![], vec![]);
-    let mut expected = Expected::Absent;
-    for n in 0..1000 {
-        let began = now();
-        let written = backend.write(&key, &expected, format!("{n:0300}").as_bytes()).await?;
-        raw.push(now().saturating_sub(began));
-        let Written::Applied(version) = written else { return Err("a rival in a bench".into()) };
-        expected = Expected::Version(version);
-        let began = now();
-        backend.read(&key).await?;
-        reads.push(now().saturating_sub(began));
-    }
-    show("read of a record", reads);
-    show("compare-and-swap, durable", raw);
-    let client = Client::new(backend)?;
-    let mut pairs = vec![];
-    for _ in 0..1000 {
-        let began = now();
-        client.mutex("pair").acquire().await?.release().await?;
-        pairs.push(now().saturating_sub(began));
-    }
-    show("acquire and release, uncontended", pairs);
-    Ok(())
-}
-
-/// From the moment one asks to release to the moment another has it.
-async fn hand_off(dir: &str, rivals: usize) -> Result<(), Any> {
-    let rounds = 300 / rivals.min(10);
-    let mut clients = vec![];
-    for _ in 0..rivals {
-        clients.push(Client::new(open(dir)?)?);
-    }
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    for client in clients {
-        let tell = tell.clone();
-        tokio::spawn(async move {
-            loop {
-                let Ok(guard) = client.mutex("hand-off").acquire().await else { return };
-                let got = now();
-                let (go_on, goes_on) = tokio::sync::oneshot::channel();
-                if tell.send((got, go_on)).is_err() || goes_on.await.is_err() {
-                    return;
-                }
-                let _ = guard.release().await;
-            }
-        });
-    }
-    let mut spans = vec![];
-    let mut released: Option<Duration> = None;
-    while spans.len() < rounds {
-        let Some((got, go_on)) = told.recv().await else { break };
-        if let Some(released) = released {
-            spans.push(got.saturating_sub(released));
-        }
-        released = Some(now());
-        let _ = go_on.send(());
-    }
-    show(&format!("hand-off among {rivals} clients"), spans);
-    Ok(())
-}
-
-/// What many tasks that wait for one name cost while nothing happens.
-async fn waiters(dir: &str, tasks: usize) -> Result<(), Any> {
-    let counting = Arc::new(Faulty::new(open(dir)?));
-    let client = Client::new(counting.clone())?;
-    // Held by a stranger, so that the first of the crowd has to ask the store.
-    let stranger = Client::new(open(dir)?)?;
-    let guard = stranger.mutex("crowd").acquire().await?;
-    let before = resident()?;
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    for _ in 0..tasks {
-        let (client, tell) = (client.clone(), tell.clone());
-        tokio::spawn(async move {
-            if let Ok(guard) = client.mutex("crowd").acquire().await {
-                let _ = tell.send(now());
-                let _ = guard.release().await;
-            }
-        });
-    }
-    let span = Duration::from_secs(20);
-    Host.sleep(Duration::from_secs(1)).await;
-    let before_span = counting.counts();
-    Host.sleep(span).await;
-    let counts = counting.counts();
-    let reads = u32::try_from(counts.reads - before_span.reads)?;
-    let writes = u32::try_from(counts.writes - before_span.writes)?;
-    let each = resident()?.saturating_sub(before) * 1024 / tasks as u64;
-    println!(
-        "{tasks} waiting tasks, ttl 30s: {each} bytes each, {:.2} reads/s, {:.2} writes/s",
-        f64::from(reads) / span.as_secs_f64(),
-        f64::from(writes) / span.as_secs_f64(),
-    );
-    let began = now();
-    guard.release().await?;
-    for _ in 0..tasks {
-        told.recv().await;
-    }
-    let took = now().saturating_sub(began);
-    println!("  and all of them in turn: {took:.1?}, {:.1?} each", took / u32::try_from(tasks)?);
-    Ok(())
-}
-
-/// Resident memory in KiB.
-fn resident() -> Result<u64, Any> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
-}
-
-/// How long the next waiter needs after the holder was killed.
-async fn takeover(dir: &str, ttl: Duration) -> Result<(), Any> {
-    let client = Client::new(open(dir)?)?;
-    let mut spans = vec![];
-    for _ in 0..20 {
-        let me = std::env::current_exe()?;
-        let mut holder = Command::new(me).args(["hold", dir]).stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        let stdout = holder.stdout.take().ok_or("no stdout")?;
-        std::io::BufReader::new(stdout).read_line(&mut line)?;
-        let mutex = client.mutex("dead").with_ttl(ttl);
-        if let Attempt::Acquired(_) = mutex.try_acquire().await? {
-            return Err("the holder did not hold".into());
-        }
-        let waiter = tokio::spawn(async move { mutex.acquire().await });
-        Host.sleep(Duration::from_millis(50)).await;
-        let began = now();
-        holder.kill()?;
-        let guard = waiter.await??;
-        spans.push(now().saturating_sub(began));
-        guard.release().await?;
-        holder.wait()?;
-    }
-    show(&format!("takeover after kill -9 of a holder with ttl {ttl:?}"), spans);
-    Ok(())
-}
-
-/// The process that is killed.
-async fn hold(dir: &str) -> Result<(), Any> {
-    let client = Client::new(open(dir)?)?;
-    let guard = client.mutex("dead").acquire().await?;
-    println!("held");
-    Err(guard.lost().await.into())
+    let (p50, p99) = (percentile(&mut spans, 50), percentile(&mut spans, 99));
+    println!("{what:<52} p50 {p50:>10.1?}  p99 {p99:>10.1?}  n {}", spans.len());
 }

@@ -171,7 +171,10 @@ impl Holding {
                 caught = signals.next() => self.forward(caught),
                 () = Host.sleep(to_grace) => if self.to_grace().is_zero() {
                     let name = self.guard.name();
-                    let why = format!("the lease of {name:?} could not be renewed in time");
+                    let mut why = format!("the lease of {name:?} could not be renewed in time");
+                    if let Some(trouble) = self.guard.trouble() {
+                        why = format!("{why}: {trouble}");
+                    }
                     return Ok(self.stop(&why).await);
                 },
             }

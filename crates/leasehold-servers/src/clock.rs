@@ -32,6 +32,12 @@ pub(crate) fn http_date(unix: Duration) -> String {
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + unix)
 }
 
+/// A time since the start of 1970 as Google's JSON writes it, to the second.
+pub(crate) fn rfc3339(unix: Duration) -> String {
+    let seconds = i64::try_from(unix.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
 /// Returns after `span`.
 pub(crate) async fn pause(span: Duration) {
     tokio::time::sleep(span).await;

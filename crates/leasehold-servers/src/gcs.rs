@@ -25,7 +25,7 @@ use chance::Chance;
 
 use crate::clock;
 use crate::thread::Listening;
-use server::Shared;
+use server::{Gate, Shared};
 
 /// The environment variable with the address, `http://HOST:PORT`, of somebody else's emulator.
 pub const OUTSIDE: &str = "LEASEHOLD_GCS_SERVER";
@@ -107,6 +107,12 @@ impl Fake {
     /// they ask for. Only the answer to that question depends on it.
     pub fn allow(&self, rights: Option<Vec<String>>) {
         self.shared.lock().store.rights = rights;
+    }
+
+    /// From now on only requests with a bearer token that `is_valid` says yes to are carried out; the others
+    /// are answered 401. At the start everybody may do everything.
+    pub fn accept(&self, is_valid: impl Fn(&str) -> bool + Send + 'static) {
+        self.shared.lock().gate = Gate(Some(Box::new(is_valid)));
     }
 
     /// Puts the server's clocks forward: what is stored is that much older, and its last write that much

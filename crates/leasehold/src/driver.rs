@@ -128,7 +128,7 @@ async fn acquisition(
         settling: None,
         let_go: Some(let_go),
         standing,
-        trouble: None,
+        trouble: watch::Sender::new(None),
         request: None,
         wake: None,
         hint: None,

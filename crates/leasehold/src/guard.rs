@@ -44,6 +44,7 @@ pub struct Guard {
     pub(crate) token: FencingToken,
     pub(crate) past: Option<Past>,
     pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) trouble: watch::Receiver<Option<String>>,
     /// Tells the driver to let go.
     pub(crate) let_go: Option<mpsc::UnboundedSender<Leaving>>,
     pub(crate) pid: u32,
@@ -113,6 +114,12 @@ impl Guard {
         let place = self.shared.backend.url();
         let message = format!("the lock {:?} at {place} is held no longer", self.key);
         Error::new(ErrorKind::Lost, message)
+    }
+
+    /// What the newest renewal met, in words for a person, if it failed; while the lease lasts, others
+    /// follow. Never waits.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// Follows the renewals, for a helper that has to be told every new deadline.

@@ -4,6 +4,7 @@
 //! tell the test command so and end before they begin.
 
 mod bucket;
+mod credentials;
 mod doctor;
 mod host;
 mod init;

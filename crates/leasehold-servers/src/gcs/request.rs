@@ -2,7 +2,7 @@
 
 use hyper::Method;
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::http::request::Parts;
 use serde_json::{Map, Value};
 
@@ -17,7 +17,7 @@ const OBJECT_NAME_BYTES_MAX: usize = 1024;
 pub(super) struct Request {
     pub(super) bucket: String,
     pub(super) object: String,
-    pub(super) authorized: bool,
+    pub(super) authorization: Option<String>,
     pub(super) ask: Result<Ask, Answer>,
 }
 
@@ -42,14 +42,19 @@ pub(super) struct Condition {
 
 impl Request {
     pub(super) fn read(head: &Parts, body: Bytes) -> Request {
+        let authorization = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let mut request = Request {
             bucket: String::new(),
             object: String::new(),
-            authorized: head.headers.contains_key(AUTHORIZATION),
+            authorization: authorization.map(|text| String::from_utf8_lossy(text).into_owned()),
             ask: Err(Answer::error(404, "notFound", "Not Found")),
         };
         request.ask = request.understand(head, body);
         request
+    }
+
+    pub(super) fn bearer(&self) -> Option<&str> {
+        self.authorization.as_deref()?.strip_prefix("Bearer ")
     }
 
     pub(super) fn when(&self) -> When {

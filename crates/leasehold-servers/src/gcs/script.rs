@@ -104,6 +104,8 @@ pub struct Seen {
     pub object: String,
     /// Whether it carried credentials.
     pub authorized: bool,
+    /// The token it carried, if it was a bearer token.
+    pub bearer: Option<String>,
     /// The HTTP status it came to when it was carried out, told to the client or not; `None` while it is not.
     pub outcome: Option<u16>,
     /// The HTTP status it was answered with; `None` where it was not.

@@ -1,5 +1,6 @@
 //! Requests from the wire, the faults that befall them, and answers back to it.
 
+use std::fmt;
 use std::future::pending;
 use std::io;
 use std::pin::Pin;
@@ -39,13 +40,32 @@ pub(super) struct State {
     pub(super) store: Store,
     pub(super) script: Script,
     pub(super) seen: Vec<Seen>,
+    pub(super) gate: Gate,
+}
+
+/// Who may come in: everybody, or whose token passes.
+#[derive(Default)]
+pub(super) struct Gate(pub(super) Option<IsValid>);
+
+type IsValid = Box<dyn Fn(&str) -> bool + Send>;
+
+impl Gate {
+    fn admits(&self, bearer: Option<&str>) -> bool {
+        self.0.as_ref().is_none_or(|is_valid| bearer.is_some_and(is_valid))
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Gate(tokens)" } else { "Gate(open)" })
+    }
 }
 
 impl Shared {
     pub(super) fn new() -> Shared {
         let start = Start::now();
         let (store, script, seen) = (Store::new(start), Script::default(), Vec::new());
-        let state = Mutex::new(State { store, script, seen });
+        let state = Mutex::new(State { store, script, seen, gate: Gate::default() });
         Shared { state, changes: watch::Sender::new(0), start }
     }
 
@@ -127,7 +147,8 @@ fn befall(request: &Arc<Request>, shared: &Arc<Shared>) -> Fate {
         when,
         bucket: request.bucket.clone(),
         object: request.object.clone(),
-        authorized: request.authorized,
+        authorized: request.authorization.is_some(),
+        bearer: request.bearer().map(str::to_owned),
         outcome: None,
         status: None,
         at: shared.start.elapsed(),
@@ -169,7 +190,10 @@ fn befall(request: &Arc<Request>, shared: &Arc<Shared>) -> Fate {
 
 impl State {
     fn carry_out(&mut self, number: usize, request: &Request, fault: Option<&Fault>) -> Answer {
-        let answer = self.store.carry_out(request, fault);
+        let answer = match self.gate.admits(request.bearer()) {
+            true => self.store.carry_out(request, fault),
+            false => Answer::error_of(401),
+        };
         self.seen[number].outcome = Some(answer.code);
         answer
     }

@@ -20,14 +20,15 @@ use leasehold_core::backend::{
 use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, DATE, LAST_MODIFIED};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Deserialize;
-use tokio::sync::OnceCell;
 
 use super::http::{Answer, Http, line};
 use crate::env::{Env, Host};
 
 mod admin;
+mod credentials;
 pub(crate) mod place;
 
+use credentials::{REMEDY, no_credentials};
 use place::Place;
 
 /// Reading and writing objects is all that is asked for.
@@ -49,12 +50,13 @@ const GENERATION: &str = "x-goog-generation";
 /// Records in a bucket.
 ///
 /// Credentials are looked for at the first request (Google's application default credentials), and
-/// belong to the runtime that made it: to the driver's, where a client was first.
+/// belong to the runtime that made it: to the driver's, where a client was first. After a refusal they
+/// are looked for again.
 #[derive(Debug)]
 pub struct GcsBackend {
     place: Place,
     http: Http,
-    credentials: OnceCell<Credentials>,
+    credentials: Mutex<Option<Credentials>>,
     /// What was read last, by key: an answer 304 says that it is still so.
     remembered: Mutex<HashMap<Key, Remembered>>,
 }
@@ -75,7 +77,7 @@ impl GcsBackend {
         let invalid = |why| BackendError::not_sent(Trouble::Invalid, why);
         let place = Place::parse(rest).map_err(invalid)?;
         let http = Http::new(&place.endpoint).map_err(invalid)?;
-        let (credentials, remembered) = (OnceCell::new(), Mutex::default());
+        let (credentials, remembered) = (Mutex::default(), Mutex::default());
         Ok(GcsBackend { place, http, credentials, remembered })
     }
 
@@ -98,17 +100,38 @@ impl GcsBackend {
         self.address(&[], &[&self.place.bucket, "o", &object])
     }
 
+    /// What was found first, until it is forgotten.
+    fn credentials(&self) -> Result<Credentials, BackendError> {
+        let mut found = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = &*found {
+            return Ok(found.clone());
+        }
+        let built = Builder::default().with_scopes([SCOPE]).build();
+        let built = built.map_err(|e| no_credentials(&e, false, e.is_parsing()))?;
+        Ok(found.insert(built).clone())
+    }
+
+    /// Has the next request look for credentials anew: once refused, the library asks no more, and once
+    /// given a token, it keeps it to its end. So a process would have to be started again after somebody
+    /// has put right what was wrong.
+    fn forget_credentials(&self) {
+        *self.credentials.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// A request with credentials. They are had before it: a failure to get them sends nothing.
     async fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, BackendError> {
         let request = self.http.client().request(method, url);
         if self.place.is_anonymous() {
             return Ok(request);
         }
-        let found = self.credentials.get_or_try_init(|| async {
-            Builder::default().with_scopes([SCOPE]).build().map_err(|e| no_credentials(&e, false))
+        let headers = self.credentials()?.headers(http_extensions()).await;
+        let headers = headers.map_err(|e| {
+            if !e.is_transient() {
+                self.forget_credentials();
+            }
+            no_credentials(&e, e.is_transient(), false)
         });
-        let headers = found.await?.headers(http_extensions()).await;
-        match headers.map_err(|e| no_credentials(&e, e.is_transient()))? {
+        match headers? {
             CacheableResource::New { data, .. } => Ok(request.headers(data)),
             CacheableResource::NotModified => {
                 let why = "the credentials were not told".to_owned();
@@ -131,13 +154,16 @@ impl GcsBackend {
                     self.place.bucket
                 ),
             ),
-            401 => BackendError::unknown(
-                Trouble::Denied,
-                format!(
-                    "{message} (401): the credentials are not accepted, or there are none: run \
-                     `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
-                ),
-            ),
+            401 => {
+                self.forget_credentials();
+                BackendError::unknown(
+                    Trouble::Denied,
+                    format!(
+                        "{message} (401): the credentials are not accepted, or there are none: \
+                         {REMEDY}"
+                    ),
+                )
+            }
             _ => answer.refusal(&message),
         }
     }
@@ -367,24 +393,6 @@ fn upload(object: &str, bytes: &[u8]) -> (String, Vec<u8>) {
         format!("--{boundary}\r\n{part}\r\n\r\n{metadata}\r\n--{boundary}\r\n{part}\r\n\r\n");
     let body = [head.as_bytes(), bytes, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
     (format!("multipart/related; boundary={boundary}"), body)
-}
-
-/// Why there are no credentials: the first sentence of the last two causes, because the library's own
-/// words are advice for programmers.
-fn no_credentials(error: &dyn std::error::Error, is_transient: bool) -> BackendError {
-    let mut causes = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    let last = &causes[causes.len().saturating_sub(2)..];
-    let sentence = |text: &String| line(text.split(". ").next().unwrap_or_default());
-    let why = last.iter().map(sentence).collect::<Vec<_>>().join(": ");
-    let trouble = if is_transient { Trouble::Unavailable } else { Trouble::Denied };
-    let how = "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`";
-    let what = format!("cannot get credentials for Google Cloud ({why}): {how}");
-    BackendError::not_sent(trouble, what)
 }
 
 /// Nothing that the credentials should know.

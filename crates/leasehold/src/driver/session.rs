@@ -36,8 +36,8 @@ pub(super) struct Session {
     /// For the guard.
     pub(super) let_go: Option<mpsc::UnboundedSender<Leaving>>,
     pub(super) standing: watch::Sender<Standing>,
-    /// The last trouble, in words.
-    pub(super) trouble: Option<String>,
+    /// The last trouble, in words; none if the last request was answered well.
+    pub(super) trouble: watch::Sender<Option<String>>,
     pub(super) request: Option<BoxFuture<'static, (u64, Reply, Option<String>)>>,
     pub(super) wake: Option<BoxFuture<'static, ()>>,
     pub(super) hint: Option<(Expected, BoxFuture<'static, ()>)>,
@@ -74,7 +74,7 @@ impl Session {
                 }
                 (number, reply, trouble) = whichever(self.request.as_mut()) => {
                     self.request = None;
-                    self.trouble = trouble;
+                    self.trouble.send_replace(trouble);
                     Input::Reply(number, reply)
                 }
                 () = whichever(self.hint.as_mut().map(|(_, hint)| hint)) => {
@@ -219,6 +219,7 @@ impl Session {
             token,
             past,
             standing: self.standing.subscribe(),
+            trouble: self.trouble.subscribe(),
             let_go: self.let_go.take(),
             pid: std::process::id(),
         };
@@ -239,7 +240,7 @@ impl Session {
     fn on_wait(&self, held_by: Option<HeldBy>, now: Now) {
         if let (Some(on_wait), true) = (&self.order.on_wait, self.answer.is_some()) {
             let waited = now.moment.longest_since(self.began.moment);
-            on_wait(&Waiting::new(held_by, waited, self.trouble.clone()));
+            on_wait(&Waiting::new(held_by, waited, self.trouble.borrow().clone()));
         }
     }
 
@@ -260,7 +261,7 @@ impl Session {
                 format!(
                     "cannot release {key:?} at {place}: {}; its lease ends by itself {} after the \
                      last renewal",
-                    self.trouble.as_deref().unwrap_or("no answer"),
+                    self.trouble.borrow().as_deref().unwrap_or("no answer"),
                     Span(self.order.settings.ttl),
                 ),
             )),
@@ -270,8 +271,9 @@ impl Session {
 
     fn lost(&self, loss: &Loss) -> Error {
         let (key, place) = (&self.order.key, self.shared.backend.locate(&self.order.key));
+        let trouble = self.trouble.borrow();
         let why = match loss {
-            Loss::Expired => match &self.trouble {
+            Loss::Expired => match &*trouble {
                 Some(trouble) => format!("it could not be renewed in time: {trouble}"),
                 None => "it could not be renewed in time (was this process paused?)".into(),
             },
@@ -284,7 +286,7 @@ impl Session {
             Loss::Ended(_) => "another took it over and released it".into(),
             Loss::Gone => "its record was deleted".into(),
             Loss::Unreadable(bad) => {
-                let file = self.trouble.as_deref().unwrap_or_default();
+                let file = trouble.as_deref().unwrap_or_default();
                 format!("its record was overwritten: {bad}: {file}")
             }
         };
@@ -294,7 +296,8 @@ impl Session {
     fn failure(&self, failure: &Failure) -> Error {
         let key = &self.order.key;
         let place = self.shared.backend.locate(key);
-        let trouble = self.trouble.as_deref().unwrap_or("no answer");
+        let said = self.trouble.borrow();
+        let trouble = said.as_deref().unwrap_or("no answer");
         let (kind, why) = match failure {
             Failure::Backend(kind) => {
                 let hint = match kind {
@@ -304,7 +307,7 @@ impl Session {
                 ((*kind).into(), format!("{trouble}{hint}"))
             }
             Failure::Unreadable(bad) => {
-                let file = self.trouble.as_deref().unwrap_or(&place);
+                let file = said.as_deref().unwrap_or(&place);
                 let why = format!(
                     "{bad}; nothing was overwritten: look at {file}, then repair it with \
                      `leasehold break`"

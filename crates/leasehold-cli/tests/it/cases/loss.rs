@@ -60,7 +60,11 @@ fn a_store_that_goes_away_ends_the_command_in_time() {
     run.await_line("up");
     world.store().take_away();
     run.await_line("asked");
-    run.end().expect(79);
+    let seen = run.end().expect(79);
+    assert!(
+        seen.err.contains("not be renewed in time: ") && seen.err.contains("store"),
+        "{seen:?}"
+    );
 }
 
 #[test]
