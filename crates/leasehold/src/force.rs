@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leasehold_core::backend::{Expected, Key, Written};
+use leasehold_core::backend::{Expected, Fate, Key, Written};
 use leasehold_core::mutex::{self, Force};
 use leasehold_core::record::{FencingToken, HolderId, Record, WriteId};
 
@@ -47,6 +47,9 @@ impl Client {
     ///
     /// It takes the lock from one holder only: the one it sees first. It does not stop what that
     /// holder is doing. `reason` and who we are stay in the record until the next holder's end.
+    ///
+    /// With `Unavailable` it may have come to pass or not: the store did not answer, or its answer was
+    /// lost and the lock has moved on since.
     pub async fn force_release(&self, name: &str, reason: &str) -> Result<Forced, Error> {
         let key = checked(name)?;
         let (shared, reason) = (Arc::clone(&self.0), reason.to_owned());
@@ -62,12 +65,25 @@ enum Target {
     Damage,
 }
 
+/// Our write may have landed and been written over, or the holder may have ended by itself.
+fn not_known(key: &Key) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "whoever was to lose {key:?} does not hold it any more, but the store's answer was \
+             lost: whether it was taken or given back is not known"
+        ),
+    )
+}
+
 async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Error> {
     let mut force = Force { by: host_label(), reason, unix_ms: 0 };
     let mut target: Option<Target> = None;
     // Our writes, of which any may have landed, and what each would mean.
     let mut ours: Vec<(WriteId, Forced)> = vec![];
     let mut trouble = None;
+    // The highest token that a write of unknown fate was to raise.
+    let mut open: Option<FencingToken> = None;
     for _ in 0..TRIES {
         let reading = shared.backend.read(key).await;
         let reading = reading.map_err(|e| shared.backend_error("read", key, &e))?;
@@ -75,11 +91,16 @@ async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Err
         let now_ms = shared.env.now().unix_ms;
         force.unix_ms = now_ms;
         let write = WriteId(shared.env.unique());
-        let (record, outcome) = match Record::decode(&found.bytes) {
+        let (record, outcome, from) = match Record::decode(&found.bytes) {
             // What leaves no token for the next holder is as good as damaged.
             Ok(before) if !before.token.is_last() => {
                 if let Some((_, landed)) = ours.iter().find(|(id, _)| *id == before.write) {
                     return Ok(landed.clone());
+                }
+                let is_ours = |id| target == Some(Target::Holder(id));
+                let is_met = before.holder().is_some_and(|holder| is_ours(holder.id));
+                if !is_met && open.is_some_and(|token| before.token > token) {
+                    return Err(not_known(key));
                 }
                 let Some(holder) = before.holder() else { return Ok(Forced::WasFree) };
                 let seen = HeldBy::new(holder, before.token, now_ms, None);
@@ -88,7 +109,7 @@ async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Err
                 }
                 let record = mutex::force_release(&before, &force, write);
                 let token = record.token;
-                (record, Forced::Released { holder: seen, token })
+                (record, Forced::Released { holder: seen, token }, before.token)
             }
             Ok(_) | Err(_) => {
                 target = Some(Target::Damage);
@@ -96,7 +117,7 @@ async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Err
                 let first = FencingToken(reading.unix_ms.unwrap_or(now_ms).clamp(1, most));
                 let record = mutex::repair(&found.bytes, first, &force, write);
                 let token = record.token;
-                (record, Forced::Repaired { token })
+                (record, Forced::Repaired { token }, FencingToken(0))
             }
         };
         ours.push((write, outcome.clone()));
@@ -104,7 +125,12 @@ async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Err
         match shared.backend.write(key, &expected, &record.encode()).await {
             Ok(Written::Applied(_)) => return Ok(outcome),
             Ok(Written::Conflict(_)) => {}
-            Err(e) => trouble = Some(e),
+            Err(e) => {
+                if e.fate != Fate::NotSent {
+                    open = Some(from);
+                }
+                trouble = Some(e);
+            }
         }
     }
     Err(match trouble {

@@ -4,6 +4,7 @@
 mod file;
 #[cfg(feature = "file")]
 mod file_backend;
+mod forced;
 #[cfg(feature = "gcs")]
 mod gcs;
 mod memory;
