@@ -160,8 +160,8 @@ impl Poll {
     /// eighth of it), so that a short wait is answered quickly and a long one is cheap, up to a third
     /// of the holder's ttl and [`POLL_STEPS`] times the least. Where holders change, it grows with the
     /// time waited (a thirty-second of it): slowly, because who looks more rarely than newcomers is
-    /// passed by them, and still, because a crowd that waits for long must look less often. Where the backend wakes waiters it starts at
-    /// the top. The last sleep ends at the expiry.
+    /// passed by them, and still, because a crowd that waits for long must look less often. Where the
+    /// backend wakes waiters it starts at the top. The last sleep ends at the expiry.
     pub fn sleep(self, random: u128) -> Duration {
         let most = (self.ttl / 3).min(self.least * POLL_STEPS).max(self.least);
         let grown = (self.unchanged / 8).max(self.waited / 32);

@@ -48,9 +48,8 @@ async fn a_bucket_is_made_once() {
 async fn a_bucket_that_breaks_locks_is_told() {
     let uniform = r#""iamConfiguration":{"uniformBucketLevelAccess":{"enabled":true}}"#;
     let rule = |condition: &str| {
-        format!(
-            r#"{{{uniform},"lifecycle":{{"rule":[{{"action":{{"type":"Delete"}},"condition":{condition}}}]}}}}"#
-        )
+        let rule = format!(r#"{{"action":{{"type":"Delete"}},"condition":{condition}}}"#);
+        format!(r#"{{{uniform},"lifecycle":{{"rule":[{rule}]}}}}"#)
     };
     for (settings, word) in [
         (format!("{{{uniform}}}"), None),
