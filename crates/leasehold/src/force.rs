@@ -1,6 +1,7 @@
 //! Taking a lock away by force, and repairing a record.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leasehold_core::backend::{Expected, Fate, Key, Written};
 use leasehold_core::mutex::{self, Force};
@@ -37,6 +38,9 @@ pub enum Forced {
         now: HeldBy,
     },
 }
+
+/// How long a store that asks for patience is left alone at the most before the next try.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the race against the holder's own renewals is run.
 const TRIES: u32 = 20;
@@ -128,6 +132,10 @@ async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Err
             Err(e) => {
                 if e.fate != Fate::NotSent {
                     open = Some(from);
+                }
+                if let Fate::Throttled { retry_after } = e.fate {
+                    let least = shared.backend.facts().least_write_interval;
+                    shared.env.sleep(retry_after.unwrap_or(least).min(PATIENCE)).await;
                 }
                 trouble = Some(e);
             }
