@@ -34,6 +34,8 @@ pub(crate) fn checks() -> Result<bool> {
     step("lints of the planted bugs", &mut planted::lints)?;
     let bare = ["check", "-p", "leasehold", "--no-default-features", "--locked"];
     step("library without features", &mut || sh::run(&mut cargo(&bare)))?;
+    let bucket = [&bare[..], &["--features", "gcs"]].concat();
+    step("library with a bucket alone", &mut || sh::run(&mut cargo(&bucket)))?;
     step("documentation", &mut documentation)?;
     let mut licences_checked = false;
     step("licences", &mut || {

@@ -28,7 +28,7 @@ Exit codes: the command's own; 128+n if signal n ended it; 64 usage; 65 damaged 
 69 store unreachable; 75 not acquired; 76 store unfit for locks; 77 permission denied; 79 lock
 lost; 126 not executable; 127 not found.")]
 pub(crate) struct Cli {
-    /// The store of the locks, such as file:///var/lib/locks.
+    /// The store of the locks, such as file:///var/lib/locks or gs://acme-locks/prod.
     ///
     /// Without it, files in the user's state directory: locks among one user's processes on one
     /// host.
