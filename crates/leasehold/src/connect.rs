@@ -60,7 +60,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
 
 #[cfg(any(feature = "file", feature = "gcs"))]
 fn unusable(url: &str, error: &BackendError) -> Error {
-    let shown = without_secrets(url);
+    let escape = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.into() };
+    let shown: String = without_secrets(url).chars().map(escape).collect();
     Error::new(error.trouble.into(), format!("cannot use {shown} for locks: {error}"))
 }
 
