@@ -89,7 +89,7 @@ fn parse_file(rest: &str) -> Result<FilePlace, String> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     if !path.starts_with('/') {
         // Somebody may have taken this for a store with a password.
-        let place = path.rsplit_once('@').map_or(path, |(_, place)| place);
+        let place = rest.rsplit_once('@').map_or(path, |(_, place)| place);
         return Err(format!(
             "file:// takes an absolute path, with three slashes, such as {:?}",
             format!("file:///{place}")

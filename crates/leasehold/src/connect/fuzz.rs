@@ -108,11 +108,13 @@ fn a_sign_is_no_digit() {
 /// end in a log, does not repeat them. Found by this target.
 #[test]
 fn a_password_for_a_directory_is_not_repeated() {
-    let refused = parse_file("user:hunter2@host/locks").err().unwrap();
-    assert!(
-        refused.contains("\"file:///host/locks\"") && !refused.contains("hunter2"),
-        "{refused}"
-    );
+    for rest in ["user:hunter2@host/locks", "user:hunter2?@host/locks"] {
+        let refused = parse_file(rest).err().unwrap();
+        assert!(
+            refused.contains("\"file:///host/locks\"") && !refused.contains("hunter2"),
+            "{refused}"
+        );
+    }
 }
 
 /// Whether a text stands nowhere but where passwords stand: before the `@` of the authority, or of

@@ -38,7 +38,13 @@ impl Place {
     /// Reads what stands behind `gs://`. The error is a sentence for the person who typed it.
     pub(crate) fn parse(rest: &str) -> Result<Place, String> {
         let emulator = std::env::var(EMULATOR).ok().filter(|host| !host.is_empty());
-        Place::parse_with(rest, emulator.as_deref())
+        Place::parse_with(rest, emulator.as_deref()).map_err(|why| match rest.contains('@') {
+            // Somebody may have taken this for a store with a password.
+            true => "it is gs://bucket/prefix?options, without a user and a password (what stands \
+                     before the @ is not repeated here)"
+                .into(),
+            false => why,
+        })
     }
 
     fn parse_with(rest: &str, emulator: Option<&str>) -> Result<Place, String> {
@@ -151,10 +157,8 @@ fn check_bucket(bucket: &str) -> Result<(), String> {
     if whole && bucket.chars().all(is_fine) {
         return Ok(());
     }
-    // Somebody may have taken this for a store with a password.
-    let shown = bucket.rsplit_once('@').map_or(bucket, |(_, place)| place);
     Err(format!(
-        "{shown:?} is no bucket's name: it has 3 to 222 lower-case letters, digits, dashes, \
+        "{bucket:?} is no bucket's name: it has 3 to 222 lower-case letters, digits, dashes, \
          underscores and dots, with a letter or a digit at both ends"
     ))
 }
@@ -276,7 +280,6 @@ mod tests {
             ("Acme/prod", "bucket"),
             ("ab", "bucket"),
             ("-acme", "bucket"),
-            ("user:secret@acme_Locks/x", "bucket"),
             ("acme/a//b", "segment"),
             ("acme/../x", "segment"),
             ("acme/a%00b", "control"),
@@ -293,6 +296,21 @@ mod tests {
         ] {
             let error = parse(url).expect_err(url);
             assert!(error.contains(word) && !error.contains("secret"), "{url}: {error}");
+        }
+    }
+
+    /// Whatever stands before an @ may be a password, wherever the mistake is.
+    #[test]
+    fn what_may_be_a_password_is_not_repeated() {
+        for url in [
+            "user:secret@acme/x",
+            "user:secret?@acme",
+            "acme/secret//x@y",
+            "acme?x=secret@y",
+            "acme?secret@y",
+        ] {
+            let error = Place::parse(url).expect_err(url);
+            assert!(error.contains("gs://bucket/prefix") && !error.contains("secret"), "{error}");
         }
     }
 }
