@@ -11,6 +11,10 @@ use clap_complete::Shell;
 use crate::exit::NOT_ACQUIRED;
 use crate::{procs, times};
 
+mod demo;
+
+pub(crate) use demo::Demo;
+
 /// A distributed mutex: run a command while nobody else runs it, on this host or on many.
 ///
 /// A lock is a name in a store. Whoever holds it has a lease, which is renewed while the work goes on
@@ -22,6 +26,7 @@ Examples:
   leasehold run nightly-report -- ./report.sh      run it, one at a time
   leasehold run -n backup -- ./backup.sh           or do nothing if it runs already (exit 75)
   leasehold status nightly-report                  who holds it?
+  leasehold demo                                   80 clients want one line written
   leasehold doctor file:///var/lib/locks           may this store be used for locks?
 
 Exit codes: the command's own; 128+n if signal n ended it; 64 usage; 65 damaged record;
@@ -50,6 +55,7 @@ pub(crate) enum Command {
     Release(Release),
     Doctor(Doctor),
     Init(Init),
+    Demo(Demo),
     Completions(Completions),
 }
 

@@ -2,6 +2,7 @@
 
 mod acquire;
 mod cli;
+mod demo;
 mod doctor;
 mod exit;
 mod force;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Some(keeper::COMMAND) => keeper::main(words),
         Some(shim::COMMAND) => shim::main(words),
         Some(script::BIND) => script::bind(words),
+        Some(demo::COMMAND) => finish(block_on(demo::main(words))),
         Some(session::COMMAND) => finish(block_on(async { Ok(session::main(words).await) })),
         _ => typed(),
     };
@@ -99,6 +101,7 @@ async fn perform(cli: Cli) -> Result<Exit, Failure> {
         Command::Release(options) => script::release(&options, backend),
         Command::Doctor(options) => doctor::doctor(options, backend).await,
         Command::Init(options) => init::init(options, backend).await,
+        Command::Demo(options) => demo::demo(options, backend).await,
         Command::Completions(options) => Ok(completions(options.shell)),
     }
 }

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod credentials;
+mod demo;
 mod doctor;
 mod host;
 mod init;
@@ -25,6 +26,7 @@ mod on_files {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod output;
     mod script;
@@ -44,6 +46,7 @@ mod on_fake_bucket {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod output;
     mod script;
@@ -62,6 +65,7 @@ mod on_fake_gcs_server {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod output;
     mod script;
