@@ -2,6 +2,8 @@
 
 mod acquire;
 mod cli;
+#[cfg_attr(not(test), expect(dead_code, reason = "for `once --config`"))]
+mod config;
 mod doctor;
 mod exit;
 mod force;
