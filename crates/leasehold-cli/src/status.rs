@@ -91,10 +91,11 @@ fn before(past: &Past) -> String {
     match past.ended {
         Ended::Released => format!("{who}, released {when}"),
         Ended::TakenOver => format!("{who}, its lease ran out and was taken over {when}"),
-        Ended::Forced => {
+        Ended::Forced | Ended::Reset => {
+            let what = if past.ended == Ended::Reset { "reset" } else { "broken" };
             let by = past.by.as_deref().unwrap_or("somebody");
             let reason = past.reason.as_deref().unwrap_or("no reason given");
-            format!("{who}, broken by {by} {when}: {reason}")
+            format!("{who}, {what} by {by} {when}: {reason}")
         }
     }
 }

@@ -182,6 +182,23 @@ pub fn backoff(n: u32, ttl: Duration) -> Duration {
     doubled.min(Duration::from_secs(1)).min(ttl / 10)
 }
 
+/// The longest wait between two runs of something that fails, unless the first one is longer.
+pub const RETRY_MAX: Duration = Duration::from_mins(1);
+
+/// How long after the `n`-th failed run (from 1) the next may begin: `first`, doubled with every
+/// further failure up to [`RETRY_MAX`].
+pub fn retry_after(n: u64, first: Duration) -> Duration {
+    let doublings = u32::try_from(n.saturating_sub(1).min(20)).unwrap_or_default();
+    first.saturating_mul(1 << doublings).min(RETRY_MAX.max(first))
+}
+
+/// How long the recording of a completion is tried: four ttls. It is longer than a release, because
+/// what is not recorded is done again; nothing depends on its being short, because it is recorded only
+/// on a record that nobody else has touched.
+pub fn completion_patience(ttl: Duration) -> Duration {
+    ttl * 4
+}
+
 /// Spreads `span` evenly over `[span / 2, span * 3 / 2)` by a random number, so that clients that
 /// started together do not stay together.
 pub fn jitter(span: Duration, random: u128) -> Duration {

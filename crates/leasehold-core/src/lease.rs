@@ -17,12 +17,15 @@ use std::time::Duration;
 
 use crate::backend::{Expected, Fate, Trouble};
 use crate::deadline::{Deadline, Moment, Now};
-use crate::record::{FencingToken, Holder, HolderId, Kind, Record, WriteId};
+use crate::once::Completion;
+use crate::record::{FencingToken, Holder, HolderId, Kind, Outcome, Record, WriteId};
 
 mod decide;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 mod message;
+mod once;
+mod pace;
 mod takeover;
 
 pub use message::{
@@ -48,8 +51,8 @@ struct Sighting {
     since: Moment,
 }
 
-/// How long a state had stood at a moment, at the least. It serves a store's limit on writes only, and
-/// decides nothing about a lease.
+/// How long a state had stood at a moment, at the least. It serves a store's limit on writes and the wait
+/// after a failed run, and decides nothing about a lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Standing {
     at: Moment,
@@ -62,6 +65,8 @@ struct Attempt {
     sent: Moment,
     /// Sent after the last [`Input::Suspect`], so that its landing settles the suspicion.
     clean: bool,
+    /// The number of the checkpoint that it saves.
+    saves: Option<u64>,
 }
 
 /// The request that waits for its answer.
@@ -128,6 +133,14 @@ pub struct Lease {
     /// Races lost in a row, and whether the wait that politeness asks for after them is over.
     conflicts: u32,
     polite: bool,
+    /// Of something to be done once: what stood in the record before our acquiring, until a run began.
+    replaced: Option<Outcome>,
+    /// The token of the run, once it began.
+    run: Option<FencingToken>,
+    /// The checkpoint that is to be saved, and its number.
+    unsaved: Option<(u64, Vec<u8>)>,
+    /// How the run ended.
+    completion: Option<Completion>,
 }
 
 impl Lease {
@@ -138,7 +151,8 @@ impl Lease {
             crate::planted::id_before(seen.as_ref(), &settings.label).unwrap_or(holder));
         // A free record that is remembered saves the first read: a write on it fails harmlessly if
         // it is outdated. Anything else must be looked at.
-        let usable = seen.as_ref().is_some_and(|s| s.record.as_ref().is_some_and(is_free_mutex));
+        let usable = settings.once.is_none()
+            && seen.as_ref().is_some_and(|s| s.record.as_ref().is_some_and(is_free_mutex));
         Lease {
             settings,
             holder,
@@ -163,6 +177,10 @@ impl Lease {
             stale: false,
             conflicts: 0,
             polite: false,
+            replaced: None,
+            run: None,
+            unsaved: None,
+            completion: None,
         }
     }
 
@@ -212,6 +230,8 @@ impl Lease {
             Input::Look(patience) => self.begin(patience, now.moment, true),
             Input::Release => self.give_up(now.moment, out),
             Input::Suspect => self.suspect(out),
+            Input::Save(number, bytes) => self.save(number, bytes),
+            Input::Complete(completion) => self.complete(completion, now.moment, out),
             Input::Reply(number, reply) => {
                 if let Some(request) = self.outstanding.take_if(|o| o.number == number) {
                     self.reply(now, request, reply, ids, out);
@@ -240,11 +260,18 @@ impl Lease {
             {
                 self.refuse(now, out);
             }
-            Phase::Releasing { since, .. } if now.longest_since(since) >= self.settings.ttl => {
+            Phase::Releasing { since, .. }
+                if now.longest_since(since) >= self.release_patience() =>
+            {
                 self.end(Release::Unconfirmed, out);
             }
             _ => {}
         }
+    }
+
+    /// Whether it is only to learn that it is free.
+    fn only_looks(&self) -> bool {
+        matches!(self.phase, Phase::Acquiring { look: true, .. })
     }
 
     fn hint(&mut self) {

@@ -10,6 +10,7 @@
 //! | [`record`] | what stands under a key, and its one encoding |
 //! | [`deadline`] | when a holder must stop and when a waiter may start: every margin and its reason |
 //! | [`mutex`] | what acquiring, renewing, releasing and forcing do to a record |
+//! | [`once`] | what starting, saving, completing and resetting do to the record of a thing to be done once |
 //! | [`lease`] | one acquisition from first look to release, as a state machine |
 //!
 //! This crate has no clock, no randomness, no I/O and no async runtime. Time, fresh ids and replies
@@ -41,6 +42,7 @@ pub mod backend;
 pub mod deadline;
 pub mod lease;
 pub mod mutex;
+pub mod once;
 #[cfg(feature = "planted")]
 pub mod planted;
 pub mod record;

@@ -8,7 +8,7 @@ use serde_json::Map;
 
 use crate::record::{
     Ended, FORMAT, FencingToken, Holder, HolderId, Kind, Past, Record, WriteId, bounded,
-    salvage_token,
+    salvage_kind, salvage_token,
 };
 
 /// The record by which `holder` takes the lock: free, never written, or with a lease that is over.
@@ -106,10 +106,12 @@ pub fn force_release(before: &Record, force: &Force, write: WriteId) -> Record {
 }
 
 /// The record that replaces one that cannot be read. Its token is the time, as for a record made
-/// anew, or one more than what is still legible of the old one, whichever is higher.
+/// anew, or one more than what is still legible of the old one, whichever is higher. It is a mutex, or
+/// for what is done once if that is legible; what was done is forgotten.
 pub fn repair(damaged: &[u8], first: FencingToken, force: &Force, write: WriteId) -> Record {
     let legible = salvage_token(damaged).map_or(FencingToken(0), FencingToken::next);
     let mut record = fresh(first.max(legible), write, vec![]);
+    record.kind = salvage_kind(damaged);
     let mut past = unknown_past(force.unix_ms);
     past.by = Some(bounded(&force.by));
     past.reason = Some(bounded(&force.reason));
@@ -125,6 +127,7 @@ fn fresh(token: FencingToken, write: WriteId, holders: Vec<Holder>) -> Record {
         write,
         holders,
         past: None,
+        outcome: None,
         extra: Map::new(),
     }
 }

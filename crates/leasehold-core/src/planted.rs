@@ -159,6 +159,19 @@ bugs! {
     /// Forcing a holder out does not raise the token.
     ForceKeepsToken,
 
+    /// Of what is done once: a completion is not looked at, and it runs again.
+    DoneIgnored,
+    /// Of what is done once: a completion that meets somebody else's record counts as recorded.
+    SupersededIsDone,
+    /// Of what is done once: a key that a later one replaced is forgotten.
+    OldKeyForgotten,
+    /// Of what is done once: a new run forgets how many have failed.
+    FailuresForgotten,
+    /// Of what is done once: nobody gives up, however many runs have failed.
+    NeverGivesUp,
+    /// Of what is done once: a run that resumes does not find what was saved.
+    CheckpointForgotten,
+
     /// A pause of no length arms no wake-up.
     WakeupLost,
     /// A waiter relies on the store's notifications alone.

@@ -15,6 +15,13 @@ use serde_json::{Map, Value};
 use crate::backend::MAX_RECORD_BYTES;
 use crate::deadline::{TAKEOVER_DELAY_MAX, TTL_MAX};
 
+mod outcome;
+
+pub use outcome::{
+    Checkpoint, Earlier, Ending, MAX_CHECKPOINT_BYTES, MAX_EARLIER, MAX_ENDING_BYTES,
+    MAX_KEY_BYTES, Outcome, Progress, tail,
+};
+
 /// The format that this version reads and writes.
 pub const FORMAT: u64 = 1;
 
@@ -178,6 +185,8 @@ pub enum Ended {
     TakenOver,
     /// A person forced it, or repaired the record.
     Forced,
+    /// A person made what was done count no more.
+    Reset,
 }
 
 /// The holder before, for people and for error messages.
@@ -222,6 +231,9 @@ pub struct Record {
     /// Who held before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub past: Option<Past>,
+    /// What became of a thing to be done once; only of [`Kind::Once`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
     /// Fields of a later version.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -312,8 +324,8 @@ impl Record {
         if self.token >= FencingToken::MAX {
             return fail("its token is above 2^53 - 2".into());
         }
-        if self.kind == Kind::Mutex && self.holders.len() > 1 {
-            return fail(format!("it is a mutex with {} holders", self.holders.len()));
+        if matches!(self.kind, Kind::Mutex | Kind::Once) && self.holders.len() > 1 {
+            return fail(format!("it is a {} with {} holders", self.kind, self.holders.len()));
         }
         for holder in &self.holders {
             if holder.ttl_ms == 0 || holder.ttl() > TTL_MAX {
@@ -328,6 +340,12 @@ impl Record {
             if holder.label.len() > MAX_TEXT_BYTES {
                 return fail(format!("its label has more than {MAX_TEXT_BYTES} bytes"));
             }
+        }
+        if let Some(outcome) = &self.outcome {
+            if self.kind != Kind::Once {
+                return fail(format!("it is a {} with an outcome", self.kind));
+            }
+            outcome.check().map_err(BadRecord::Corrupt)?;
         }
         if let Some(past) = &self.past {
             if past.unix_ms > FencingToken::MAX.0 {
@@ -367,6 +385,13 @@ pub fn salvage_token(bytes: &[u8]) -> Option<FencingToken> {
     let value: Value = serde_json::from_slice(bytes).ok()?;
     let token = value.get("token")?.as_u64()?;
     Some(FencingToken(token)).filter(|token| !token.is_last())
+}
+
+/// What a damaged record was used as, where it is legible and of the kinds that this version has.
+pub fn salvage_kind(bytes: &[u8]) -> Kind {
+    let value: Option<Value> = serde_json::from_slice(bytes).ok();
+    let kind = value.as_ref().and_then(|v| v.get("kind")?.as_str());
+    if kind == Some("once") { Kind::Once } else { Kind::Mutex }
 }
 
 /// Cuts a text to [`MAX_TEXT_BYTES`], at a character.

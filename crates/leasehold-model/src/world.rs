@@ -108,6 +108,7 @@ fn settings(bounds: &Bounds) -> Settings {
             least_poll: TICK / 10,
             notifies: bounds.hints,
         },
+        once: None,
     }
 }
 

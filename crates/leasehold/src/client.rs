@@ -14,6 +14,7 @@ use crate::env::{Env, Host};
 use crate::error::{Error, ErrorKind};
 use crate::holder::HeldBy;
 use crate::mutex::Mutex as MutexHandle;
+use crate::once::Once;
 
 /// A connection to a store, from which locks are made. Cheap to clone; all clones share one driver.
 ///
@@ -75,6 +76,12 @@ impl Client {
     /// an error then.
     pub fn mutex(&self, name: impl Into<String>) -> MutexHandle {
         MutexHandle::new(self.clone(), name.into())
+    }
+
+    /// What is to be done once under this name. Nothing is sent before it is run; a name that cannot be
+    /// used is an error then.
+    pub fn once(&self, name: impl Into<String>) -> Once {
+        Once::new(self.clone(), name.into())
     }
 
     /// Where the records are, as a URL without secrets.

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use leasehold_core::backend::Key;
 use leasehold_core::deadline::Now;
-use leasehold_core::lease::{Input, Lease, Patience, Settings};
+use leasehold_core::lease::{Input, Lease, Patience, Release, Settings};
+use leasehold_core::once::{Completion, Settled};
 use leasehold_core::record::HolderId;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -35,6 +36,19 @@ pub(crate) enum Outcome {
     Held(Option<HeldBy>),
     /// It is free, and we were only to look.
     Free,
+    /// There is nothing to run.
+    Settled(Settled),
+}
+
+/// What whoever holds tells the driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Nobody wants it any more.
+    LetGo(Leaving),
+    /// Save the checkpoint of this number.
+    Save(u64, Vec<u8>),
+    /// The run ended like this; say what became of recording it.
+    Complete(Completion, oneshot::Sender<Release>, Leaving),
 }
 
 /// What the driver is asked for.
@@ -64,14 +78,14 @@ pub(crate) async fn perform(client: &Client, order: Order) -> Answer {
 /// Says that nobody waits, if it is dropped while somebody does.
 struct Leash<'a> {
     shared: &'a Shared,
-    let_go: Option<mpsc::UnboundedSender<Leaving>>,
+    let_go: Option<mpsc::UnboundedSender<Command>>,
 }
 
 impl Drop for Leash<'_> {
     fn drop(&mut self) {
         planted!(CancelLeaksGrant: return);
         if let Some(let_go) = self.let_go.take() {
-            let _ = let_go.send(self.shared.leaving());
+            let _ = let_go.send(Command::LetGo(self.shared.leaving()));
         }
     }
 }
@@ -81,8 +95,8 @@ async fn acquisition(
     shared: Arc<Shared>,
     mut order: Order,
     answer: oneshot::Sender<Answer>,
-    let_go: mpsc::UnboundedSender<Leaving>,
-    mut letting_go: mpsc::UnboundedReceiver<Leaving>,
+    let_go: mpsc::UnboundedSender<Command>,
+    mut letting_go: mpsc::UnboundedReceiver<Command>,
 ) {
     let began = shared.env.now();
     let lane = shared.lane(&order.key);
@@ -129,6 +143,8 @@ async fn acquisition(
         let_go: Some(let_go),
         standing,
         trouble: watch::Sender::new(None),
+        saved: watch::Sender::new(0),
+        completing: None,
         request: None,
         wake: None,
         hint: None,
@@ -141,7 +157,7 @@ enum Turn {
     Ours(tokio::sync::OwnedSemaphorePermit),
     TimeIsUp,
     /// Nobody waits for it any more.
-    Unwanted(Option<Leaving>),
+    Unwanted(Option<Command>),
 }
 
 /// Waits behind the others of this process that want the same name.
@@ -150,7 +166,7 @@ async fn queue(
     lane: &Lane,
     order: &Order,
     began: Now,
-    letting_go: &mut mpsc::UnboundedReceiver<Leaving>,
+    letting_go: &mut mpsc::UnboundedReceiver<Command>,
 ) -> Turn {
     let mut holder = lane.holder.subscribe();
     let turn = Arc::clone(&lane.turn).acquire_owned();

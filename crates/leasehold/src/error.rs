@@ -19,6 +19,9 @@ pub enum ErrorKind {
     Denied,
     /// The call can never work: a name, an option, a URL. Change it.
     Invalid,
+    /// What was done once came to its end after the lease was lost, and by then the record was somebody
+    /// else's: neither its completion nor its failure is recorded, and another may have done it again.
+    Superseded,
     /// What stands in the store is not a record of this version. Look at it, then repair it with
     /// [`Client::force_release`](crate::Client::force_release) or upgrade.
     Corrupt,

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use leasehold_core::backend::Key;
 use leasehold_core::deadline::Deadline;
-use leasehold_core::record::{FencingToken, HolderId, Past};
+use leasehold_core::record::{FencingToken, HolderId, Outcome, Past};
 use tokio::sync::{mpsc, watch};
 
-use crate::client::{Leaving, Shared};
+use crate::client::Shared;
+use crate::driver::Command;
 use crate::error::{Error, ErrorKind};
 use crate::status::stopped;
 
@@ -43,10 +44,14 @@ pub struct Guard {
     pub(crate) holder: HolderId,
     pub(crate) token: FencingToken,
     pub(crate) past: Option<Past>,
+    /// Of what is done once: how far it has come, this run included.
+    pub(crate) run: Option<Outcome>,
+    pub(crate) ttl: Duration,
+    pub(crate) saved: watch::Receiver<u64>,
     pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) trouble: watch::Receiver<Option<String>>,
     /// Tells the driver to let go.
-    pub(crate) let_go: Option<mpsc::UnboundedSender<Leaving>>,
+    pub(crate) let_go: Option<mpsc::UnboundedSender<Command>>,
     pub(crate) pid: u32,
 }
 
@@ -158,11 +163,11 @@ impl Guard {
             && !self.is_forked()
         {
             // Fails only if the driver is gone, and then the lease ends by itself.
-            let _ = let_go.send(self.shared.leaving());
+            let _ = let_go.send(Command::LetGo(self.shared.leaving()));
         }
     }
 
-    fn is_forked(&self) -> bool {
+    pub(crate) fn is_forked(&self) -> bool {
         self.pid != std::process::id()
     }
 }

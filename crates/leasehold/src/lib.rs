@@ -27,8 +27,8 @@
 //!
 //! # Where things are
 //!
-//! [`connect`] gives a [`Client`], which makes a [`Mutex`], which gives a [`Guard`]. The protocol is
-//! in [`leasehold_core`]; the stores are in [`backend`].
+//! [`connect`] gives a [`Client`], which makes a [`Mutex`], which gives a [`Guard`]; or a [`Once`], which
+//! runs a [`Section`] in one place and tells the result everywhere. The protocol is in [`leasehold_core`]; the stores are in [`backend`].
 
 /// A line of a wrong variant of the library, of which nothing is compiled without the feature
 /// `planted`: see the macro of the same name in `leasehold_core`.
@@ -59,6 +59,7 @@ mod force;
 mod guard;
 mod holder;
 mod mutex;
+mod once;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod status;
@@ -73,4 +74,5 @@ pub use leasehold_core as core;
 pub use leasehold_core::deadline::{Deadline, TTL_DEFAULT, TTL_MAX};
 pub use leasehold_core::record::{FencingToken, HolderId};
 pub use mutex::{Attempt, Mutex, Waiting};
+pub use once::{Begun, Done, Failed, Once, Outdated, Ran, Section};
 pub use status::{State, Status};

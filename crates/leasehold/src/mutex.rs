@@ -14,18 +14,19 @@ use crate::env::host_label;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
 use crate::holder::{HeldBy, Span};
+use crate::once::Failed;
 
 /// A lock by name. Made by [`Client::mutex`]; acquiring it any number of times, one after another or
 /// at once, is fine: every acquisition is a rival of every other, also within one process.
 #[derive(Clone)]
 pub struct Mutex {
-    client: Client,
-    name: String,
+    pub(crate) client: Client,
+    pub(crate) name: String,
     ttl: Duration,
     takeover_delay: Duration,
     timeout: Option<Duration>,
     label: String,
-    on_wait: Option<OnWait>,
+    pub(crate) on_wait: Option<OnWait>,
 }
 
 pub(crate) type OnWait = Arc<dyn Fn(&Waiting) + Send + Sync>;
@@ -49,11 +50,13 @@ pub struct Waiting {
     pub waited: Duration,
     /// Trouble with the store, while there is any.
     pub trouble: Option<String>,
+    /// Of what is done once: why it failed last, while it is too early for the next run.
+    pub failed: Option<Failed>,
 }
 
 impl Waiting {
     pub(crate) fn new(held_by: Option<HeldBy>, waited: Duration, trouble: Option<String>) -> Self {
-        Waiting { held_by, waited, trouble }
+        Waiting { held_by, waited, trouble, failed: None }
     }
 }
 
@@ -159,7 +162,7 @@ impl Mutex {
         let patience = self.patience();
         match self.perform(patience, true).await? {
             Outcome::Held(holder) => Err(self.timed_out(holder.as_ref())),
-            Outcome::Free | Outcome::Granted(_) => Ok(()),
+            Outcome::Free | Outcome::Granted(_) | Outcome::Settled(_) => Ok(()),
         }
     }
 
@@ -182,7 +185,7 @@ impl Mutex {
                     }
                 }
                 Outcome::Held(Some(holder)) => return Ok(Attempt::Held(holder)),
-                Outcome::Held(None) => return Err(self.timed_out(None)),
+                Outcome::Held(None) | Outcome::Settled(_) => return Err(self.timed_out(None)),
             }
         }
     }
@@ -193,7 +196,7 @@ impl Mutex {
         driver::perform(&self.client, Order { key, settings, patience, look, on_wait }).await
     }
 
-    fn patience(&self) -> Patience {
+    pub(crate) fn patience(&self) -> Patience {
         match self.timeout {
             None => Patience::Forever,
             Some(Duration::ZERO) => Patience::Try,
@@ -202,7 +205,7 @@ impl Mutex {
     }
 
     /// Everything that can be wrong with a call, found before anything is sent.
-    fn checked(&self) -> Result<(Key, Settings), Error> {
+    pub(crate) fn checked(&self) -> Result<(Key, Settings), Error> {
         let invalid = |why: String| Error::new(ErrorKind::Invalid, why);
         let key = Key::new(&*self.name).map_err(|e| invalid(e.to_string()))?;
         let facts = self.client.0.backend.facts();
@@ -226,11 +229,12 @@ impl Mutex {
             takeover_delay: whole_millis(self.takeover_delay),
             label: self.label.clone(),
             facts,
+            once: None,
         };
         Ok((key, settings))
     }
 
-    fn timed_out(&self, holder: Option<&HeldBy>) -> Error {
+    pub(crate) fn timed_out(&self, holder: Option<&HeldBy>) -> Error {
         let (name, url) = (&self.name, self.client.url());
         let within = match self.timeout {
             Some(timeout) if !timeout.is_zero() => format!(" within {}", Span(timeout)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leasehold_core::backend::{Key, Versioned};
 use leasehold_core::deadline;
-use leasehold_core::record::{FencingToken, Kind, Past, Record};
+use leasehold_core::record::{FencingToken, Kind, Outcome, Past, Record};
 
 use crate::client::{Client, Shared};
 use crate::error::{Error, ErrorKind};
@@ -28,6 +28,8 @@ pub struct Status {
     pub holder: Option<HeldBy>,
     /// Who held before, and how that ended.
     pub past: Option<Past>,
+    /// Of what is done once: how far it has come.
+    pub outcome: Option<Outcome>,
     /// Why the record cannot be used, where it cannot.
     pub problem: Option<String>,
 }
@@ -91,6 +93,7 @@ async fn look(shared: &Shared, key: Key) -> Result<Status, Error> {
         token: None,
         holder: None,
         past: None,
+        outcome: None,
         problem: None,
     };
     let Some(versioned) = reading.record else { return Ok(status) };
@@ -120,4 +123,5 @@ fn describe(shared: &Shared, versioned: &Versioned, record: Record, status: &mut
         status.holder = Some(HeldBy::new(holder, record.token, unix_ms, left));
     }
     status.past = record.past;
+    status.outcome = record.outcome;
 }

@@ -9,8 +9,8 @@ use super::{Attempt, Event, Failure, Lease, Loss, Output, Outstanding, Patience,
 use super::{Request, Seen, Standing};
 use crate::backend::{Fate, Trouble};
 use crate::deadline::{self, Deadline, Moment, Now, Poll};
-use crate::mutex;
 use crate::record::{BadRecord, Ended, FencingToken, Holder, Record, WriteId, bounded};
+use crate::{mutex, once};
 
 type Ids<'a> = dyn FnMut() -> u128 + 'a;
 
@@ -96,9 +96,11 @@ impl Lease {
                     return;
                 };
                 let (token, past) = (record.token, record.past.clone());
+                let outcome = record.outcome.clone();
                 self.phase = Phase::Held(deadline);
+                self.run = Some(token);
                 self.conflicts = 0;
-                out.push(Output::Event(Event::Granted { token, deadline, past }));
+                out.push(Output::Event(Event::Granted { token, deadline, past, outcome }));
             }
             Phase::Held(_) => {
                 self.phase = Phase::Held(deadline);
@@ -106,9 +108,11 @@ impl Lease {
                 if !self.suspect {
                     out.push(Output::Event(Event::Renewed(deadline)));
                 }
+                self.saved(attempt, out);
             }
             Phase::Releasing { held, .. } if !self.is_ours() => {
-                self.end(if held { Release::Freed } else { Release::NotHeld }, out);
+                let freed = held || self.completion.is_some();
+                self.end(if freed { Release::Freed } else { Release::NotHeld }, out);
             }
             _ => {}
         }
@@ -133,17 +137,26 @@ impl Lease {
                 self.lose(loss, out);
             }
             Phase::Releasing { held, .. } if self.open.is_empty() => {
-                // It was held when the user let go. Whether our own release landed before the next
-                // holder came or the lease ran out afterwards makes no difference to them; being
-                // forced out, or the record's being deleted, does.
-                let forced = record.is_none_or(|r| {
-                    let past = r.past.as_ref().filter(|p| p.id == Some(self.holder));
-                    past.is_some_and(|p| p.ended == Ended::Forced)
-                });
-                self.end(if held && !forced { Release::Freed } else { Release::NotHeld }, out);
+                self.end(self.let_go(held), out);
             }
             _ => {}
         }
+    }
+
+    /// What it means for who was letting go that the record is another's.
+    fn let_go(&self, held: bool) -> Release {
+        let record = self.seen.as_ref().and_then(|s| s.record.as_ref());
+        if let Some(completion) = &self.completion {
+            return self.completed(record, completion);
+        }
+        // It was held when the user let go. Whether our own release landed before the next holder came
+        // or the lease ran out afterwards makes no difference to them; being forced out, or the
+        // record's being deleted, does.
+        let forced = record.is_none_or(|r| {
+            let past = r.past.as_ref().filter(|p| p.id == Some(self.holder));
+            past.is_some_and(|p| p.ended == Ended::Forced)
+        });
+        if held && !forced { Release::Freed } else { Release::NotHeld }
     }
 
     pub(super) fn unreadable(&mut self, bad: BadRecord, now: Moment, out: &mut Vec<Output>) {
@@ -229,25 +242,15 @@ impl Lease {
                     self.fail(failure, now, out);
                 }
             }
-            Phase::Releasing { .. } if trouble != Trouble::Unavailable => {
+            Phase::Releasing { .. }
+                if trouble != Trouble::Unavailable && self.completion.is_none() =>
+            {
                 self.end(Release::Unconfirmed, out);
             }
-            // A holder goes on trying until the deadline, whatever the trouble.
+            // A holder goes on trying until the deadline, whatever the trouble, and so does who has
+            // something to record.
             _ => {}
         }
-    }
-
-    /// How long to leave a store alone that asked for patience: not shorter than it said or than its
-    /// limit on writes, but short enough for a deadline. Whoever holds nothing doubles it every time,
-    /// so that what the store can take is left to renewals and releases.
-    fn patience_asked(&self, asked: Option<Duration>, ids: &mut Ids<'_>) -> Option<Duration> {
-        let least = self.settings.facts.least_write_interval;
-        let mut wait = asked.unwrap_or_default().max(least);
-        if matches!(self.phase, Phase::Acquiring { .. }) {
-            wait *= 1 << (self.failures.saturating_sub(1)).min(8);
-        }
-        let wait = wait.min(self.settings.ttl / 4);
-        (!wait.is_zero()).then(|| wait + deadline::jitter(wait / 4, ids()))
     }
 
     /// Sends the next request if it is time for one, and arms the next wake-up.
@@ -277,10 +280,15 @@ impl Lease {
         }
         planted!(AgeByWallClock: self.age =
             crate::planted::age_by_wall(self.holder_seen(), now.unix_ms));
-        match self.judge(now.moment) {
+        match self.judge(now) {
             Verdict::Never(failure) => self.fail(failure, now.moment, out),
             Verdict::Wait(left) => self.wait(left, now.moment, ids, out),
-            Verdict::Take if matches!(self.phase, Phase::Acquiring { look: true, .. }) => {
+            Verdict::Settled(settled) => {
+                out.push(Output::Event(Event::Settled(settled)));
+                self.wind_down(now.moment, out);
+            }
+            Verdict::BackOff(left) => self.wait_to_retry(left, now.moment, ids, out),
+            Verdict::Take if self.only_looks() => {
                 out.push(Output::Event(Event::Free));
                 self.wind_down(now.moment, out);
             }
@@ -309,7 +317,11 @@ impl Lease {
                 let before = self.seen.as_ref().and_then(|s| s.record.as_ref());
                 let first = self.first_token(now);
                 let us = self.us(now);
-                let record = mutex::acquire(before, first, us, write, now.unix_ms);
+                let mut record = mutex::acquire(before, first, us, write, now.unix_ms);
+                if let Some(once) = &self.settings.once {
+                    once::start(&mut record, before, &once.key);
+                    self.replaced = before.and_then(|b| b.outcome.clone());
+                }
                 self.send_write(record, deadline::belief(self.settings.ttl), now.moment, out);
             }
             Verdict::Refresh => {
@@ -354,7 +366,8 @@ impl Lease {
         }
         let due = deadline::renewal_due(self.settings.ttl);
         let early = due.saturating_sub(now.moment.longest_since(deadline.sent));
-        if self.suspect || !self.open.is_empty() || early.is_zero() {
+        let saves = self.unsaved.is_some();
+        if self.suspect || !self.open.is_empty() || saves || early.is_zero() {
             self.send_renewal(left, now.moment, ids, out);
         } else {
             self.pause = Some((now.moment, early));
@@ -367,11 +380,12 @@ impl Lease {
             return self.send(Request::Read, left, out);
         }
         if self.open.is_empty() && !self.is_ours() {
-            return self.end(if held { Release::Freed } else { Release::NotHeld }, out);
+            return self.end(self.let_go(held), out);
         }
         let before = self.seen.as_ref().and_then(|s| s.record.as_ref());
         let first = self.first_token(now);
-        let record = mutex::release(before, first, self.holder, WriteId(ids()), now.unix_ms);
+        let mut record = mutex::release(before, first, self.holder, WriteId(ids()), now.unix_ms);
+        self.conclude(&mut record, now);
         self.send_write(record, left, now.moment, out);
     }
 
@@ -383,7 +397,10 @@ impl Lease {
         out: &mut Vec<Output>,
     ) {
         let Some(before) = self.seen.as_ref().and_then(|s| s.record.as_ref()) else { return };
-        let record = mutex::renew(before, WriteId(ids()));
+        let mut record = mutex::renew(before, WriteId(ids()));
+        if let Some((_, bytes)) = &self.unsaved {
+            once::save(&mut record, bytes);
+        }
         self.send_write(record, left, now, out);
     }
 
@@ -396,32 +413,9 @@ impl Lease {
         }
         planted!(OneWriteId: let record = Record { write: WriteId(self.holder.0), ..record });
         planted!(EarlierWritesForgotten: self.open.clear());
-        self.open.push(Attempt { id: record.write, sent: now, clean: true });
+        let saves = self.unsaved.as_ref().map(|(number, _)| *number);
+        self.open.push(Attempt { id: record.write, sent: now, clean: true, saves });
         self.send(Request::Write(seen.state.clone(), record), left, out);
-    }
-
-    /// What a process that has just released waits longer than the limit before it takes the lock
-    /// again. It knows of the release before all others, and would always come first.
-    fn courtesy(&self) -> Duration {
-        match self.remembered {
-            true => self.settings.facts.least_write_interval,
-            false => Duration::ZERO,
-        }
-    }
-
-    /// What the store's clock says of how long a state has stood counts if it is more than we saw.
-    pub(super) fn hear_age(&mut self, now: Moment) {
-        let Some(age) = self.age else { return };
-        let least = age.saturating_sub(self.settings.facts.clock_uncertainty);
-        let seen = self.stood.map_or(Duration::ZERO, |s| s.least + now.shortest_since(s.at));
-        self.stood = Some(Standing { at: now, least: least.max(seen) });
-    }
-
-    /// How long the newest state has to stand before the store's limit allows another write.
-    fn too_early(&self, now: Moment) -> Duration {
-        let stood = self.stood.filter(|_| self.seen.is_some() && !self.is_absent());
-        let least = self.settings.facts.least_write_interval + self.courtesy();
-        stood.map_or(Duration::ZERO, |s| least.saturating_sub(s.least + now.shortest_since(s.at)))
     }
 
     fn send(&mut self, request: Request, left: Duration, out: &mut Vec<Output>) {
@@ -475,7 +469,7 @@ impl Lease {
             }
             Phase::Acquiring { .. } => None,
             Phase::Releasing { since, .. } => {
-                Some(self.settings.ttl.saturating_sub(now.longest_since(since)))
+                Some(self.release_patience().saturating_sub(now.longest_since(since)))
             }
         };
         // A pause of no length is no reason to sleep until something else comes up.

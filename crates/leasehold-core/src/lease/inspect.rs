@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Lease, Phase};
 use crate::deadline::{Deadline, Moment};
-use crate::record::{FencingToken, HolderId, Record, WriteId};
+use crate::once::Completion;
+use crate::record::{FencingToken, HolderId, Outcome, Record, WriteId};
 
 use super::message::Seen;
 
@@ -41,6 +42,8 @@ pub struct Open {
     pub sent: Moment,
     /// Whether that was after the last suspicion.
     pub clean: bool,
+    /// The number of the checkpoint that it saves.
+    pub saves: Option<u64>,
 }
 
 /// The holder that is being watched for a sign of life.
@@ -88,6 +91,14 @@ pub struct View<'a> {
     pub conflicts: u32,
     /// Whether the wait that politeness asks for after them is over.
     pub polite: bool,
+    /// What stood in the record before a run began.
+    pub replaced: Option<&'a Outcome>,
+    /// The token of the run.
+    pub run: Option<FencingToken>,
+    /// The checkpoint that is to be saved.
+    pub unsaved: Option<&'a (u64, Vec<u8>)>,
+    /// How the run ended.
+    pub completion: Option<&'a Completion>,
 }
 
 impl Lease {
@@ -119,6 +130,10 @@ impl Lease {
             stale,
             conflicts,
             polite,
+            replaced,
+            run,
+            unsaved,
+            completion,
         } = self;
         View {
             holder: *holder,
@@ -140,12 +155,16 @@ impl Lease {
             stale: *stale,
             conflicts: *conflicts,
             polite: *polite,
+            replaced: replaced.as_ref(),
+            run: *run,
+            unsaved: unsaved.as_ref(),
+            completion: completion.as_ref(),
         }
     }
 
     /// The writes conditioned on the newest state that is known, oldest first.
     pub fn open(&self) -> impl ExactSizeIterator<Item = Open> {
-        self.open.iter().map(|a| Open { id: a.id, sent: a.sent, clean: a.clean })
+        self.open.iter().map(|a| Open { id: a.id, sent: a.sent, clean: a.clean, saves: a.saves })
     }
 
     /// Where it stands.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::backend::{Expected, Facts, Fate, Trouble};
 use crate::deadline::Deadline;
-use crate::record::{BadRecord, FencingToken, Holder, Kind, Past, Record};
+use crate::once::{Completion, Once, Settled};
+use crate::record::{BadRecord, Ending, FencingToken, Holder, Kind, Outcome, Past, Record};
 
 /// What an acquisition is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +18,8 @@ pub struct Settings {
     pub label: String,
     /// What the backend says about itself.
     pub facts: Facts,
+    /// What is to be done once under the lease. `None`: it is a mutex.
+    pub once: Option<Once>,
 }
 
 /// How long to wait for a lock that another holds.
@@ -81,6 +84,11 @@ pub enum Input {
     Release,
     /// The host's clocks suggest that it was paused in a way no steady clock counted.
     Suspect,
+    /// Save this checkpoint, number `.0`, with a renewal. It replaces one that is not saved yet.
+    Save(u64, Vec<u8>),
+    /// The run has ended like this: record it and let go. Only for what is done once. That the lease
+    /// is over is no obstacle as long as nobody else has taken it.
+    Complete(Completion),
 }
 
 /// A request to the backend.
@@ -122,6 +130,8 @@ pub enum Event {
         deadline: Deadline,
         /// Who held before, and how that ended.
         past: Option<Past>,
+        /// How far the thing to be done once has come, this run included.
+        outcome: Option<Outcome>,
     },
     /// The lease was renewed.
     Renewed(Deadline),
@@ -140,6 +150,19 @@ pub enum Event {
     },
     /// It is to be had, and we were only to look.
     Free,
+    /// The last run failed, and it is too early for the next one.
+    BackingOff {
+        /// How many failed.
+        failures: u64,
+        /// How the last one ended.
+        ending: Option<Ending>,
+        /// When the next may begin.
+        left: Duration,
+    },
+    /// There is nothing to run.
+    Settled(Settled),
+    /// The checkpoint of this number is saved.
+    Saved(u64),
     /// The backend gave trouble; we try again.
     Trouble(Trouble),
     /// The lock was not to be had in time. `None`: nobody could be asked.
@@ -178,13 +201,14 @@ pub enum Failure {
     Stale,
 }
 
-/// How a release ended.
+/// How a release ended, or the recording of a completion.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Release {
-    /// The lock was ours and is free now.
+    /// The lock was ours and is free now; a completion is recorded.
     Freed,
-    /// It was not ours any more, or never was.
+    /// It was not ours any more, or never was; a completion met somebody else's record.
     NotHeld,
-    /// It could not be said to the backend. The lease ends by itself.
+    /// It could not be said to the backend. The lease ends by itself. A completion may be recorded or
+    /// not.
     Unconfirmed,
 }

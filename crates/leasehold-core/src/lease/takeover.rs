@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::{Failure, Lease, Sighting};
-use crate::deadline::{self, Moment};
+use crate::deadline::{self, Moment, Now};
+use crate::once::Settled;
 use crate::record::{BadRecord, FencingToken, Kind};
 
 /// What a waiter makes of the newest record.
@@ -17,6 +18,10 @@ pub(super) enum Verdict {
     Wait(Duration),
     /// It can never be had.
     Never(Failure),
+    /// There is nothing to run.
+    Settled(Settled),
+    /// The last run failed, and the next may begin after this long.
+    BackOff(Duration),
 }
 
 impl Lease {
@@ -44,16 +49,25 @@ impl Lease {
     }
 
     /// What the newest record means for a waiter, now.
-    pub(super) fn judge(&self, now: Moment) -> Verdict {
+    pub(super) fn judge(&self, now: Now) -> Verdict {
         if self.highest.is_some_and(FencingToken::is_last) && !self.is_ours() {
             return Verdict::Never(Failure::Unreadable(BadRecord::spent()));
         }
         let Some(record) = self.seen.as_ref().and_then(|s| s.record.as_ref()) else {
             return Verdict::Take;
         };
-        if record.kind != Kind::Mutex {
+        let kind = if self.settings.once.is_some() { Kind::Once } else { Kind::Mutex };
+        // Whether somebody is at work can be asked of both kinds.
+        let is_asked = record.kind == Kind::Once && self.only_looks();
+        if record.kind != kind && !is_asked {
             return Verdict::Never(Failure::WrongKind(record.kind));
         }
+        if let Some(once) = &self.settings.once
+            && let Some(verdict) = self.judge_outcome(record, once, now)
+        {
+            return verdict;
+        }
+        let now = now.moment;
         let Some(holder) = record.holder() else { return Verdict::Take };
         if holder.id == self.holder {
             return Verdict::Refresh;

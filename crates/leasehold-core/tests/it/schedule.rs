@@ -51,6 +51,7 @@ fn settings(ttl: Duration) -> Settings {
             least_poll: ms(100),
             notifies: false,
         },
+        once: None,
     }
 }
 

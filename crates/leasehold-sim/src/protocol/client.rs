@@ -332,7 +332,11 @@ impl World {
                 client.granted = None;
                 self.plan_next(who);
             }
-            Event::Waiting { .. } | Event::Trouble(_) => {}
+            Event::Waiting { .. }
+            | Event::Trouble(_)
+            | Event::BackingOff { .. }
+            | Event::Settled(_)
+            | Event::Saved(_) => {}
         }
     }
 

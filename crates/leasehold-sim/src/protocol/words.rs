@@ -5,6 +5,7 @@ use std::time::Duration;
 use leasehold_core::backend::{Expected, Fate};
 use leasehold_core::deadline::Deadline;
 use leasehold_core::lease::{Event, Input, Loss, Output, Patience, Reply, Request, Seen};
+use leasehold_core::once::Settled;
 use leasehold_core::record::{Record, WriteId};
 
 use super::world::World;
@@ -95,6 +96,11 @@ fn words_of(event: &Event, until: impl Fn(&Deadline) -> String) -> String {
             format!("==> waits for {}, at most {}", holder.label, ms(*expires_in))
         }
         Event::Free => "==> is told that it is free".into(),
+        Event::BackingOff { failures, left, .. } => {
+            format!("==> waits {} after failure {failures}", ms(*left))
+        }
+        Event::Settled(settled) => format!("==> has nothing to run: {settled:?}"),
+        Event::Saved(number) => format!("==> has saved checkpoint {number}"),
         Event::Trouble(trouble) => format!("==> has trouble: {trouble:?}"),
         Event::NotAcquired(_) => "==> is told that it is not to be had".into(),
         Event::Failed(_) => "==> fails".into(),
@@ -125,6 +131,9 @@ pub(crate) fn fingerprint(output: &Output) -> (u64, u64) {
             Event::NotAcquired(rival) => (11, rival.as_ref().map_or(0, |(_, token)| token.0)),
             Event::Failed(_) => (12, 0),
             Event::Released(release) => (13, *release as u64),
+            Event::BackingOff { failures, left, .. } => (14, failures ^ span(left)),
+            Event::Settled(settled) => (15, matches!(settled, Settled::Done { .. }).into()),
+            Event::Saved(number) => (16, *number),
         },
     }
 }
@@ -203,6 +212,8 @@ impl World {
             Input::Look(p) => (format!("asks whether it is free, {}", patience(*p)), String::new()),
             Input::Release => ("lets go".into(), String::new()),
             Input::Suspect => ("suspects its clocks".into(), String::new()),
+            Input::Save(number, _) => (format!("saves checkpoint {number}"), String::new()),
+            Input::Complete(how) => (format!("has ended: {how:?}"), String::new()),
         });
     }
 

@@ -7,15 +7,16 @@ use std::time::Duration;
 use leasehold_core::backend::{BoxFuture, Expected, Trouble};
 use leasehold_core::deadline::{self, Now};
 use leasehold_core::lease::{Event, Failure, Input, Lease, Loss, Output, Release, Reply};
-use leasehold_core::record::{Ended, FencingToken, HolderId, Past};
+use leasehold_core::record::{self, Ended, FencingToken, HolderId, Past};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::{Answer, Order, Outcome, ids, request};
+use super::{Answer, Command, Order, Outcome, ids, request};
 use crate::client::{Lane, Leaving, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::guard::{Guard, Standing};
 use crate::holder::{HeldBy, Span};
 use crate::mutex::Waiting;
+use crate::once::Failed;
 
 /// How often a holder looks at the clock at least, because timers do not count suspension.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
@@ -34,10 +35,14 @@ pub(super) struct Session {
     /// An acquisition that ended without the lock may still have something to settle.
     pub(super) settling: Option<Leaving>,
     /// For the guard.
-    pub(super) let_go: Option<mpsc::UnboundedSender<Leaving>>,
+    pub(super) let_go: Option<mpsc::UnboundedSender<Command>>,
     pub(super) standing: watch::Sender<Standing>,
     /// The last trouble, in words; none if the last request was answered well.
     pub(super) trouble: watch::Sender<Option<String>>,
+    /// The number of the newest checkpoint that is saved.
+    pub(super) saved: watch::Sender<u64>,
+    /// Who waits for a completion to be recorded.
+    pub(super) completing: Option<oneshot::Sender<Release>>,
     pub(super) request: Option<BoxFuture<'static, (u64, Reply, Option<String>)>>,
     pub(super) wake: Option<BoxFuture<'static, ()>>,
     pub(super) hint: Option<(Expected, BoxFuture<'static, ()>)>,
@@ -58,7 +63,7 @@ impl Session {
     pub(super) async fn run(
         mut self,
         first: Input,
-        mut letting_go: mpsc::UnboundedReceiver<Leaving>,
+        mut letting_go: mpsc::UnboundedReceiver<Command>,
     ) {
         let mut leaving = vec![];
         self.step(first);
@@ -68,9 +73,20 @@ impl Session {
                 // There is always a sender: ours until the guard has it, then the guard's, which
                 // says so when it goes.
                 Some(message) = letting_go.recv() => {
-                    leaving.push(message);
+                    let input = match message {
+                        Command::LetGo(message) => {
+                            leaving.push(message);
+                            Input::Release
+                        }
+                        Command::Save(number, bytes) => Input::Save(number, bytes),
+                        Command::Complete(completion, tell, message) => {
+                            leaving.push(message);
+                            self.completing = Some(tell);
+                            Input::Complete(completion)
+                        }
+                    };
                     planted!(CloseReturnsEarly: leaving.clear());
-                    Input::Release
+                    input
                 }
                 (number, reply, trouble) = whichever(self.request.as_mut()) => {
                     self.request = None;
@@ -156,9 +172,9 @@ impl Session {
 
     fn tell(&mut self, event: Event, now: Now) {
         match event {
-            Event::Granted { token, deadline, past } => {
+            Event::Granted { token, deadline, past, outcome } => {
                 self.standing.send_replace(Standing::Held(deadline));
-                self.grant(token, past, now);
+                self.grant(token, past, outcome, now);
             }
             Event::Renewed(deadline) => {
                 self.standing.send_replace(Standing::Held(deadline));
@@ -187,6 +203,17 @@ impl Session {
                 self.on_wait(holder, now);
             }
             Event::Free => self.answer(Ok(Outcome::Free)),
+            Event::BackingOff { failures, ending, .. } => {
+                self.lane.holder.send_replace(None);
+                if let (Some(on_wait), true) = (&self.order.on_wait, self.answer.is_some()) {
+                    let waited = now.moment.longest_since(self.began.moment);
+                    let mut waiting = Waiting::new(None, waited, self.trouble.borrow().clone());
+                    waiting.failed = Some(Failed::new(failures, ending));
+                    on_wait(&waiting);
+                }
+            }
+            Event::Settled(settled) => self.answer(Ok(Outcome::Settled(settled))),
+            Event::Saved(number) => drop(self.saved.send_replace(number)),
             Event::NotAcquired(rival) => {
                 let rival = rival.map(|(h, token)| HeldBy::new(&h, token, now.unix_ms, None));
                 self.answer(Ok(Outcome::Held(rival)));
@@ -211,13 +238,22 @@ impl Session {
         }
     }
 
-    fn grant(&mut self, token: FencingToken, past: Option<Past>, now: Now) {
+    fn grant(
+        &mut self,
+        token: FencingToken,
+        past: Option<Past>,
+        run: Option<record::Outcome>,
+        now: Now,
+    ) {
         let guard = Guard {
             shared: Arc::clone(&self.shared),
             key: self.order.key.clone(),
             holder: self.holder,
             token,
             past,
+            run,
+            ttl: self.order.settings.ttl,
+            saved: self.saved.subscribe(),
             standing: self.standing.subscribe(),
             trouble: self.trouble.subscribe(),
             let_go: self.let_go.take(),
@@ -246,6 +282,9 @@ impl Session {
 
     fn released(&mut self, release: Release) {
         self.lane.holder.send_replace(None);
+        if let Some(completing) = self.completing.take() {
+            let _ = completing.send(release);
+        }
         if matches!(*self.standing.borrow(), Standing::Lost(_)) {
             return;
         }

@@ -8,5 +8,6 @@ mod forced;
 #[cfg(feature = "gcs")]
 mod gcs;
 mod memory;
+mod once;
 mod spent;
 mod time_limit;

@@ -117,8 +117,13 @@ impl Story {
             least_poll: Duration::from_millis(10),
             notifies: false,
         };
-        let settings =
-            Settings { ttl: TTL, takeover_delay: Duration::ZERO, label: "us".into(), facts };
+        let settings = Settings {
+            ttl: TTL,
+            takeover_delay: Duration::ZERO,
+            label: "us".into(),
+            facts,
+            once: None,
+        };
         Story {
             lease: Lease::new(settings, US, Memory::default()),
             time: Duration::ZERO,
@@ -261,6 +266,7 @@ impl Story {
             write: WriteId(1 << 64 | u128::from(renewals)),
             holders: id.map(holder).into_iter().collect(),
             past: None,
+            outcome: None,
             extra: Map::new(),
         };
         Record::decode(&record.encode()).ok()
