@@ -43,7 +43,7 @@ const TABLE_SUFFIX: &str = "_leasehold";
 /// The longest ttl that a file leads to, which is also the program's default.
 const TTL_MAX: Duration = Duration::from_secs(30);
 
-/// The longest wait before a failed command is tried again, as the library has it.
+/// The longest pause after a first failure: where those of the library stop growing.
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
 
 /// What a file of py-spanner-mutex means here.
