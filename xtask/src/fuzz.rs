@@ -27,6 +27,7 @@ const TARGETS: &[Target] = &[
     Target("terminal", "leasehold-cli", &["--bin", "leasehold"], "fuzz::terminal::terminal"),
     Target("shell", "leasehold-cli", &["--bin", "leasehold"], "fuzz::shell::shell"),
     Target("process", "leasehold-cli", &["--bin", "leasehold"], "fuzz::process::process"),
+    Target("config", "leasehold-cli", &["--bin", "leasehold"], "fuzz::config::config"),
     Target("typed", "leasehold-cli", &["--bin", "leasehold"], "fuzz::typed::typed"),
 ];
 
