@@ -5,4 +5,5 @@ mod bucket;
 mod convicted;
 mod cut;
 mod harness;
+mod once;
 mod short;
