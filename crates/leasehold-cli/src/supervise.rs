@@ -256,6 +256,13 @@ impl<'a> Holding<'a> {
     }
 
     async fn lost(&mut self, why: &str) -> Ended {
+        // Perhaps it had ended before, and that was not heard of yet: we may have been stopped.
+        if self.rules.success_stays
+            && let Ok(Some(status)) = self.child.try_wait()
+            && status.success()
+        {
+            return Ended::Itself(status);
+        }
         Ended::Lost { all: self.stop(why).await }
     }
 

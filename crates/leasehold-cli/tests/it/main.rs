@@ -8,6 +8,7 @@ mod credentials;
 mod doctor;
 mod host;
 mod init;
+mod once_on_bucket;
 mod other_language;
 mod store;
 mod terminal;
@@ -26,6 +27,9 @@ mod on_files {
     mod codes;
     mod crashes;
     mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
     mod output;
     mod script;
     mod signals;
@@ -45,6 +49,9 @@ mod on_fake_bucket {
     mod codes;
     mod crashes;
     mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
     mod output;
     mod script;
     mod signals;
@@ -63,6 +70,9 @@ mod on_fake_gcs_server {
     mod codes;
     mod crashes;
     mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
     mod output;
     mod script;
     mod signals;

@@ -100,6 +100,17 @@ impl Store {
             Store::Bucket { proxy, .. } => proxy.set(Mode::BlackHole),
         }
     }
+
+    /// Undoes that.
+    pub(crate) fn bring_back(&self) {
+        match self {
+            Store::Files(dir) => {
+                fs::remove_file(dir).expect("it is in the way");
+                fs::rename(dir.with_extension("gone"), dir).expect("it is there");
+            }
+            Store::Bucket { proxy, .. } => proxy.set(Mode::Pass),
+        }
+    }
 }
 
 fn spoil_files(dir: &Path) {
