@@ -48,8 +48,8 @@ async fn has_all(database: &Path) -> Result<(), Error> {
     match pending(database).await?.first() {
         None => Ok(()),
         Some(step) => Err(format!(
-            "{} is not in the database, although nobody is to apply it: a newer release is at it, or \
-             the database was restored; then `leasehold reset schema --reason ..` lets us apply it",
+            "{} is not in the database, and it is not our turn to apply it: a newer release is at \
+             it, or the database was restored; then `leasehold reset schema --reason ..` helps",
             step.name
         )
         .into()),
