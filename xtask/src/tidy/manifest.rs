@@ -44,9 +44,8 @@ fn check_crate(file: &File, shared: &[Entry]) -> Vec<Problem> {
         let Some(dependency) = entry.dependency() else { continue };
         let name = dependency.name;
         if is_core && dependency.kind == "dependencies" && !CORE_DEPENDENCIES.contains(&name) {
-            let what = format!(
-                "leasehold-core may depend on base64, serde and serde_json, not on `{name}`"
-            );
+            let what =
+                format!("leasehold-core may depend on base64, serde, serde_json, not on `{name}`");
             problems.push(Problem::new(&file.path, entry.line, what));
         }
         let source = if dependency.is_shared() {
