@@ -281,8 +281,8 @@ fn table(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "is {text:?}: it must be the name of a table: a letter, then letters, digits and _, at most \
-         {most} in all (our table has the same name with {TABLE_SUFFIX} behind it)"
+        "is {text:?}: it must be the name of a table: a letter, then letters, digits and _, at \
+         most {most} in all (our table has the same name with {TABLE_SUFFIX} behind it)"
     ))
 }
 
