@@ -32,15 +32,6 @@ pub(super) fn span(name: &str, value: &str) -> Result<Duration, String> {
     if span > Duration::from_mins(1) { Err(bad()) } else { Ok(span) }
 }
 
-/// A word of an option, such as the id of a project.
-pub(super) fn word(name: &str, value: &str) -> Result<String, String> {
-    let is_fine = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    match !value.is_empty() && value.chars().all(is_fine) {
-        true => Ok(value.to_owned()),
-        false => Err(format!("{name} cannot be {value:?}")),
-    }
-}
-
 /// What a percent-encoded text stands for.
 pub(super) fn text(escaped: &str) -> Result<String, String> {
     String::from_utf8(percent_decode(escaped)?).map_err(|_| format!("{escaped:?} is not UTF-8"))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::backend::options::{endpoint, escaped, span, text, word};
+use crate::backend::options::{endpoint, escaped, span, text};
 
 /// Google's own endpoint.
 const ENDPOINT: &str = "https://storage.googleapis.com";
@@ -176,6 +176,15 @@ fn check_prefix(prefix: &str) -> Result<(), String> {
         return Err(format!("the prefix {prefix:?} has an empty segment, \".\" or \"..\""));
     }
     Ok(())
+}
+
+/// A word of an option, such as the id of a project.
+fn word(name: &str, value: &str) -> Result<String, String> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    match !value.is_empty() && value.chars().all(is_fine) {
+        true => Ok(value.to_owned()),
+        false => Err(format!("{name} cannot be {value:?}")),
+    }
 }
 
 #[cfg(test)]
