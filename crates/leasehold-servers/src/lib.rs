@@ -8,6 +8,7 @@ pub mod account;
 mod clock;
 pub mod gcs;
 pub mod proxy;
+pub mod spanner;
 mod thread;
 pub mod tls;
 pub mod tokens;
