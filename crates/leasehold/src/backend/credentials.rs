@@ -78,11 +78,7 @@ fn extensions<T: Default>() -> T {
 /// two causes, because the library's own words are advice for programmers, and of one that names an address.
 ///
 /// `is_quoting`: the causes may repeat what stands in a file of credentials.
-fn no_credentials(
-    error: &dyn Error,
-    is_transient: bool,
-    is_quoting: bool,
-) -> BackendError {
+fn no_credentials(error: &dyn Error, is_transient: bool, is_quoting: bool) -> BackendError {
     let mut causes = vec![told(&error.to_string())];
     let mut next = error.source();
     while let Some(cause) = next {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use googleapis_tonic_google_spanner_admin_database_v1::google as admin_proto;
+use googleapis_tonic_google_spanner_admin_instance_v1::google::spanner::admin::instance::v1 as instance;
 use leasehold_core::admin::{Admin, Right, Step, StepState};
 use leasehold_core::backend::{BackendError, BoxFuture};
 use tonic::{Code, Status};
@@ -11,9 +12,12 @@ use admin_proto::iam::v1::TestIamPermissionsRequest;
 use admin_proto::longrunning::operations_client::OperationsClient;
 use admin_proto::longrunning::{GetOperationRequest, Operation, operation};
 use admin_proto::spanner::admin::database::v1 as proto;
+use instance::instance_admin_client::InstanceAdminClient;
 use proto::database_admin_client::DatabaseAdminClient;
 
 use crate::env::{Env, Host};
+
+mod table;
 
 use super::SpannerBackend;
 use super::channel::Attempt;
@@ -69,13 +73,22 @@ impl Admin for SpannerBackend {
     fn init(&self, dry_run: bool) -> BoxFuture<'_, Result<Vec<Step>, BackendError>> {
         Box::pin(async move {
             let ask = proto::GetDatabaseRequest { name: self.place.database_path() };
-            let found = self.admin_call(ask, "name", async |mut admin, ask| {
-                admin.get_database(ask).await
-            });
+            let found =
+                self.admin_call(ask, "name", async |mut admin, ask| admin.get_database(ask).await);
             let database = match found.await {
                 Ok(database) => database,
                 Err(failed) if self.missing(&failed) == Some(Missing::Database) => {
                     return self.make_database(dry_run).await;
+                }
+                // It costs nothing there, and much elsewhere.
+                Err(failed)
+                    if self.missing(&failed) == Some(Missing::Instance)
+                        && self.place.is_anonymous() =>
+                {
+                    let instance = self.make_instance(dry_run).await?;
+                    let mut steps = self.make_database(dry_run).await?;
+                    steps.insert(0, instance);
+                    return Ok(steps);
                 }
                 Err(failed) => return Err(self.why(failed)),
             };
@@ -88,7 +101,7 @@ impl Admin for SpannerBackend {
             let mut steps = vec![Step { what, state: StepState::Found }];
             match self.statements().await? {
                 Some(statements) => match self.table_in(&statements) {
-                    Some(definition) => steps.extend(self.examined(definition)),
+                    Some(definition) => steps.extend(self.examined(&definition)),
                     None => steps.push(self.make_table(dry_run).await?),
                 },
                 // A server that does not tell. Whether there is a table, a look tells.
@@ -163,9 +176,8 @@ impl SpannerBackend {
     /// The statements that would make the database as it is; `None` where the server does not tell.
     async fn statements(&self) -> Result<Option<Vec<String>>, BackendError> {
         let ask = proto::GetDatabaseDdlRequest { database: self.place.database_path() };
-        let ddl = self.admin_call(ask, "database", async |mut admin, ask| {
-            admin.get_database_ddl(ask).await
-        });
+        let ddl = self
+            .admin_call(ask, "database", async |mut admin, ask| admin.get_database_ddl(ask).await);
         match ddl.await {
             Ok(ddl) => Ok(Some(ddl.statements)),
             Err(Failed::Refused(status)) if status.code() == Code::Unimplemented => Ok(None),
@@ -173,14 +185,36 @@ impl SpannerBackend {
         }
     }
 
-    /// The statement that makes the table.
-    fn definition(&self) -> String {
-        format!(
-            "CREATE TABLE {} (\n  name STRING(256) NOT NULL,\n  version INT64 NOT NULL,\n  \
-             record BYTES(MAX) NOT NULL,\n  written TIMESTAMP NOT NULL OPTIONS \
-             (allow_commit_timestamp = true),\n) PRIMARY KEY (name, version)",
-            self.place.table
-        )
+    /// On an emulator only.
+    async fn make_instance(&self, dry_run: bool) -> Result<Step, BackendError> {
+        let what = format!("the instance {} of the emulator", self.place.instance);
+        if dry_run {
+            return Ok(Step { what, state: StepState::Planned });
+        }
+        let project = format!("projects/{}", self.place.project);
+        let made = instance::Instance {
+            name: self.place.instance_path(),
+            config: format!("{project}/instanceConfigs/emulator-config"),
+            display_name: self.place.instance.clone(),
+            node_count: 1,
+            ..instance::Instance::default()
+        };
+        let create = instance::CreateInstanceRequest {
+            parent: project.clone(),
+            instance_id: self.place.instance.clone(),
+            instance: Some(made),
+        };
+        let request = self.channel.request(create, &project, ("parent", &project)).await?;
+        let answer = self.channel.call(async |attempt, origin| {
+            InstanceAdminClient::with_origin(attempt, origin).create_instance(request).await
+        });
+        match answer.await {
+            Ok(operation) => self.done(operation.into_inner()).await?,
+            // Somebody was quicker.
+            Err(status) if status.code() == Code::AlreadyExists => {}
+            Err(status) => return Err(self.why(Failed::Refused(status))),
+        }
+        Ok(Step { what, state: StepState::Made })
     }
 
     async fn make_database(&self, dry_run: bool) -> Result<Vec<Step>, BackendError> {
@@ -248,59 +282,4 @@ impl SpannerBackend {
             operation = answer?.into_inner();
         }
     }
-
-    /// The statement that made our table, in one line and without quotes.
-    fn table_in(&self, statements: &[String]) -> Option<String> {
-        let start = format!("CREATE TABLE {} (", self.place.table).to_lowercase();
-        let plain = statements.iter().map(|statement| plain(statement));
-        plain.into_iter().find(|statement| statement.to_lowercase().starts_with(&start))
-    }
-
-    /// What of a table is good or bad for locks.
-    fn examined(&self, definition: String) -> Vec<Step> {
-        let table = &self.place.table;
-        let lower = definition.to_lowercase();
-        let (columns, rest) = lower.split_once(") primary key").unwrap_or((&lower, ""));
-        let lacks = [
-            (columns, "name string("),
-            (columns, "version int64 not null"),
-            (columns, "record bytes("),
-            (columns, "written timestamp not null options ( allow_commit_timestamp = true )"),
-            (rest, "( name, version )"),
-        ];
-        let lacks: Vec<&str> = lacks
-            .into_iter()
-            .filter(|(text, part)| !text.contains(&plain(part)))
-            .map(|(_, part)| part)
-            .collect();
-        let state = match lacks.is_empty() {
-            true => StepState::Found,
-            false => StepState::Wrong(format!(
-                "it is another table: it lacks {}. Choose another with ?table=NAME, or make it \
-                 anew: {}",
-                lacks.join(", "),
-                self.definition()
-            )),
-        };
-        let policy = lower.contains("row deletion policy").then(|| {
-            format!(
-                "Spanner deletes rows of it by their age, and with them the locks: `ALTER TABLE \
-                 {table} DROP ROW DELETION POLICY`"
-            )
-        });
-        vec![
-            Step { what: format!("the table {table}"), state },
-            Step {
-                what: "no row deletion policy".into(),
-                state: policy.map_or(StepState::Found, StepState::Wrong),
-            },
-        ]
-    }
-}
-
-/// A statement in one line, without quotes, and with a space around each bracket and behind each comma.
-fn plain(statement: &str) -> String {
-    let spaced = statement.replace('`', "").replace('(', " ( ").replace(')', " ) ");
-    let words: Vec<&str> = spaced.split_whitespace().collect();
-    words.join(" ").replace(" ,", ",")
 }

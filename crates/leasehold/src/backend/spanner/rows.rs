@@ -68,8 +68,14 @@ pub(super) enum State {
     /// It was never used.
     Unused,
     /// Its record was deleted: this row stands where it was.
-    Deleted { row: i64 },
-    Stored { version: i64, record: Vec<u8>, written: Timestamp },
+    Deleted {
+        row: i64,
+    },
+    Stored {
+        version: i64,
+        record: Vec<u8>,
+        written: Timestamp,
+    },
 }
 
 impl State {

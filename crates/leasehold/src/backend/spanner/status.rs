@@ -64,7 +64,8 @@ impl<'a> Refusal<'a> {
             () if is("Instance") => Missing::Instance,
             () if is("Database") => Missing::Database,
             () if is("Table") => Missing::Table,
-            () if said.starts_with("Row ") && said.contains(" is missing") => Missing::Row,
+            // "Row [x, 1] in table t is missing", "Table t: Row {x, 1} not found".
+            () if said.contains("Row ") => Missing::Row,
             () => Missing::Unsaid,
         })
     }
