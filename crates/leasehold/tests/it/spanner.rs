@@ -9,6 +9,21 @@ use leasehold_conformance::{Apart, Fixture, Limit, Missing, Need, Store};
 use leasehold_core::backend::{Backend, BoxFuture};
 use leasehold_servers::spanner;
 
+mod admin;
+mod answers;
+mod cost;
+mod faults;
+mod network;
+mod patient;
+mod rows;
+
+use patient::Patient;
+
+/// The statement that makes a table, as docs/backends/spanner.md has it.
+const TABLE: &str = "CREATE TABLE leasehold (name STRING(256) NOT NULL, version INT64 NOT NULL, record \
+    BYTES(MAX) NOT NULL, written TIMESTAMP NOT NULL OPTIONS (allow_commit_timestamp = true)) \
+    PRIMARY KEY (name, version)";
+
 /// A backend of this URL, fit for virtual time.
 fn open(url: &str) -> Arc<dyn Backend> {
     let rest = url.strip_prefix("spanner://").expect("a URL of ours");
@@ -26,10 +41,50 @@ async fn make(url: &str) {
 /// What Spanner cannot do, whoever serves it.
 const NO_HINTS: Limit = Limit { need: Need::Notification, why: "Spanner does not call back" };
 
-mod emulator {
-    //! Google's emulator: an opinion that is not ours.
+mod fake {
+    //! Our own server, in this process: strict where others are not.
 
     use super::*;
+
+    struct Fake;
+
+    impl Fixture for Fake {
+        fn name(&self) -> &'static str {
+            "spanner"
+        }
+
+        fn create(&self) -> BoxFuture<'_, Result<Store, Missing>> {
+            let server = spanner::Fake::start();
+            server.make_database("kit/kit/kit", &[TABLE]);
+            let backend = open(&server.url("kit/kit/kit"));
+            let shared_url = Some(backend.url());
+            Box::pin(async { Ok(Store { backend, shared_url, keep: Box::new(server) }) })
+        }
+
+        fn open<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Arc<dyn Backend>> {
+            Box::pin(async move { open(url) })
+        }
+
+        fn limits(&self) -> &'static [Limit] {
+            &[NO_HINTS]
+        }
+    }
+
+    leasehold_conformance::backend!(Fake);
+}
+
+mod emulator {
+    //! Google's emulator: an opinion that is not ours. It serves one commit at a time and has all others
+    //! aborted, so the kit looks at it through [`Patient`].
+
+    use super::*;
+
+    /// A backend of this URL that asks again when another commit was in the way.
+    fn open(url: &str) -> Arc<dyn Backend> {
+        let rest = url.strip_prefix("spanner://").expect("a URL of ours");
+        let backend = SpannerBackend::open(rest).unwrap_or_else(|e| panic!("{url}: {e}"));
+        Arc::new(Apart::new(Arc::new(Patient::new(backend))))
+    }
 
     struct Emulator;
 
