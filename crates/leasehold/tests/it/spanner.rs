@@ -98,9 +98,10 @@ mod emulator {
             let n = LAST.fetch_add(1, Ordering::Relaxed);
             Box::pin(async move {
                 let endpoint = spanner::outside().map_err(Missing)?;
-                let database = format!("kit-{}-{n}", std::process::id());
+                // It has at most a hundred databases in one instance.
+                let instance = format!("kit-{}-{n}", std::process::id());
                 let url =
-                    format!("spanner://kit/kit/{database}?endpoint={endpoint}&poll-interval=20ms");
+                    format!("spanner://kit/{instance}/kit?endpoint={endpoint}&poll-interval=20ms");
                 make(&url).await;
                 let backend = open(&url);
                 let shared_url = Some(backend.url());

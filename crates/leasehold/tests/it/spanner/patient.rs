@@ -23,8 +23,8 @@ impl Patient {
 }
 
 /// The answer, or what else went wrong.
-async fn patiently<T>(
-    mut ask: impl AsyncFnMut() -> Result<T, BackendError>,
+async fn patiently<'a, T>(
+    ask: impl Fn() -> BoxFuture<'a, Result<T, BackendError>>,
 ) -> Result<T, BackendError> {
     loop {
         match ask().await {
@@ -59,7 +59,7 @@ impl Backend for Patient {
         expected: &'a Expected,
         bytes: &'a [u8],
     ) -> BoxFuture<'a, Result<Written, BackendError>> {
-        Box::pin(patiently(async || self.0.write(key, expected, bytes).await))
+        Box::pin(patiently(move || self.0.write(key, expected, bytes)))
     }
 
     fn delete<'a>(
@@ -67,7 +67,7 @@ impl Backend for Patient {
         key: &'a Key,
         version: &'a Version,
     ) -> BoxFuture<'a, Result<bool, BackendError>> {
-        Box::pin(patiently(async || self.0.delete(key, version).await))
+        Box::pin(patiently(move || self.0.delete(key, version)))
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Key>, BackendError>> {

@@ -63,12 +63,12 @@ fn swap(version: i64) -> Vec<Operation> {
 }
 
 impl Server {
-    async fn connect(endpoint: String, database: &str, fake: Option<Fake>) -> Server {
-        let url = format!("spanner://acme/main/{database}?endpoint={endpoint}");
+    async fn connect(endpoint: String, instance: &str, fake: Option<Fake>) -> Server {
+        let url = format!("spanner://acme/{instance}/rows?endpoint={endpoint}");
         make(&url).await;
         let channel = Channel::from_shared(endpoint).expect("an address").connect().await;
         let mut client = SpannerClient::new(channel.expect("a connection"));
-        let database = format!("projects/acme/instances/main/databases/{database}");
+        let database = format!("projects/acme/instances/{instance}/databases/rows");
         let create = proto::CreateSessionRequest { database, session: None };
         let session = client.create_session(create).await.expect("a session").into_inner().name;
         let rest = url.strip_prefix("spanner://").expect("a URL of ours").to_owned();
@@ -109,8 +109,9 @@ async fn servers(test: &str) -> Vec<Server> {
     let fake = Fake::start();
     let mut servers = vec![Server::connect(fake.endpoint(), "rows", Some(fake)).await];
     if let Ok(endpoint) = outside() {
-        let database = format!("{test}-{}", std::process::id());
-        servers.push(Server::connect(endpoint, &database, None).await);
+        // It has at most a hundred databases in one instance.
+        let instance = format!("{test}-{}", std::process::id());
+        servers.push(Server::connect(endpoint, &instance, None).await);
     }
     servers
 }
