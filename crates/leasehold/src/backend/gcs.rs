@@ -20,9 +20,9 @@ use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, DATE, LAST_MODIFIED};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Deserialize;
 
-use super::credentials::{Account, REMEDY};
-use super::http::{Answer, Http};
-use super::wire::line;
+use super::http::answer::{Answer, Http};
+use super::http::credentials::{Account, REMEDY};
+use super::http::line;
 use crate::env::{Env, Host};
 
 mod admin;

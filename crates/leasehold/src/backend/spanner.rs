@@ -338,7 +338,8 @@ fn strong() -> proto::TransactionSelector {
 
 /// A transaction that is this commit and nothing else.
 fn once() -> proto::commit_request::Transaction {
-    let mode = proto::transaction_options::Mode::ReadWrite(Default::default());
+    use proto::transaction_options::{Mode, ReadWrite};
+    let mode = Mode::ReadWrite(ReadWrite::default());
     let options = proto::TransactionOptions { mode: Some(mode), ..Default::default() };
     proto::commit_request::Transaction::SingleUseTransaction(options)
 }

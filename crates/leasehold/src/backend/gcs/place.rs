@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::backend::options::{endpoint, escaped, span, text};
+use crate::backend::http::options::{endpoint, escaped, span, text};
 
 /// Google's own endpoint.
 const ENDPOINT: &str = "https://storage.googleapis.com";

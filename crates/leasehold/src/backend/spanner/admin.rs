@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use googleapis_tonic_google_spanner_admin_database_v1::google as admin_proto;
-use googleapis_tonic_google_spanner_admin_instance_v1::google::spanner::admin::instance::v1 as instance;
+use googleapis_tonic_google_spanner_admin_instance_v1::google::spanner::admin as instance_admin;
 use leasehold_core::admin::{Admin, Right, Step, StepState};
 use leasehold_core::backend::{BackendError, BoxFuture};
 use tonic::{Code, Status};
@@ -13,6 +13,7 @@ use admin_proto::longrunning::operations_client::OperationsClient;
 use admin_proto::longrunning::{GetOperationRequest, Operation, operation};
 use admin_proto::spanner::admin::database::v1 as proto;
 use instance::instance_admin_client::InstanceAdminClient;
+use instance_admin::instance::v1 as instance;
 use proto::database_admin_client::DatabaseAdminClient;
 
 use crate::env::{Env, Host};
@@ -24,9 +25,9 @@ use super::channel::Attempt;
 use super::status::{Missing, Refusal};
 
 /// What is paid for: <https://cloud.google.com/spanner/pricing>.
-const BILL: &str = "Spanner bills the instance by the hour, not requests: locks cost nothing beside \
-                    a database that is there, and 100 processing units, the least, cost $0.09 an \
-                    hour, $65 a month (list price, one region in the USA, before discounts)";
+const BILL: &str = "Spanner bills the instance by the hour, not requests: locks cost nothing more in \
+                    one that is there, and 100 processing units, the least, cost $0.09 an hour, \
+                    $65 a month (list price, one region in the USA, before discounts)";
 
 const USER: &str = "roles/spanner.databaseUser";
 

@@ -16,8 +16,8 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::metadata::MetadataMap;
 
-use crate::backend::credentials::Account;
-use crate::backend::wire::{self, PATIENCE};
+use crate::backend::http::credentials::Account;
+use crate::backend::http::{self as wire, PATIENCE};
 
 use super::place::Place;
 

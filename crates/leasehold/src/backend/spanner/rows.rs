@@ -11,7 +11,7 @@ use prost_types::{ListValue, Timestamp, Value};
 #[derive(Debug, Default)]
 pub(super) struct Values {
     /// As text: each type of ours is text on the wire. `None` is NULL.
-    values: Vec<Option<String>>,
+    all: Vec<Option<String>>,
     /// The last value goes on in the next part.
     is_open: bool,
     pub(super) read_at: Option<Timestamp>,
@@ -32,9 +32,9 @@ impl Values {
                 Some(Kind::NullValue(_)) => None,
                 other => return Err(format!("a value is neither text nor NULL: {other:?}")),
             };
-            match (self.values.last_mut(), value) {
+            match (self.all.last_mut(), value) {
                 (Some(Some(last)), Some(more)) if goes_on => last.push_str(&more),
-                (_, value) => self.values.push(value),
+                (_, value) => self.all.push(value),
             }
             goes_on = false;
         }
@@ -44,10 +44,10 @@ impl Values {
 
     /// The values, row by row.
     pub(super) fn rows<const N: usize>(self) -> Result<Vec<[Option<String>; N]>, String> {
-        if self.is_open || !self.values.len().is_multiple_of(N) {
+        if self.is_open || !self.all.len().is_multiple_of(N) {
             return Err("the answer ends in the middle of a row".into());
         }
-        let mut values = self.values.into_iter();
+        let mut values = self.all.into_iter();
         let mut rows = vec![];
         while values.len() > 0 {
             rows.push(std::array::from_fn(|_| values.next().flatten()));

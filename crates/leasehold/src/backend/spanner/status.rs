@@ -7,8 +7,8 @@ use leasehold_core::backend::{BackendError, Fate, Trouble};
 use prost::Message;
 use tonic::{Code, Status};
 
-use crate::backend::credentials::REMEDY;
-use crate::backend::wire::line;
+use crate::backend::http::credentials::REMEDY;
+use crate::backend::http::line;
 
 use super::channel;
 use super::place::Place;

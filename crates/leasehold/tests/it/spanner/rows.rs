@@ -10,6 +10,7 @@ use prost_types::value::Kind;
 use prost_types::{ListValue, Value};
 use proto::mutation::Operation;
 use proto::spanner_client::SpannerClient;
+use proto::transaction_options::{Mode, ReadWrite};
 use tonic::transport::Channel;
 
 use super::{Patient, make, open};
@@ -78,7 +79,7 @@ impl Server {
     }
 
     async fn commit(&mut self, operations: Vec<Operation>) -> Result<(), Code> {
-        let mode = proto::transaction_options::Mode::ReadWrite(Default::default());
+        let mode = Mode::ReadWrite(ReadWrite::default());
         let options = proto::TransactionOptions { mode: Some(mode), ..Default::default() };
         let wrap = |operation| proto::Mutation { operation: Some(operation) };
         let request = proto::CommitRequest {

@@ -8,7 +8,7 @@ use reqwest::Url;
 use crate::connect::percent_decode;
 
 /// An address that is http or https and says nothing else.
-pub(super) fn endpoint(value: &str, name: &str) -> Result<Url, String> {
+pub(in crate::backend) fn endpoint(value: &str, name: &str) -> Result<Url, String> {
     let bad = || format!("{name} is a URL such as http://127.0.0.1:4443, without a password");
     let url = Url::parse(value).map_err(|_| bad())?;
     let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
@@ -19,7 +19,7 @@ pub(super) fn endpoint(value: &str, name: &str) -> Result<Url, String> {
 }
 
 /// A time as it stands in a URL: `0s`, `500ms`, `2s`.
-pub(super) fn span(name: &str, value: &str) -> Result<Duration, String> {
+pub(in crate::backend) fn span(name: &str, value: &str) -> Result<Duration, String> {
     let bad = || format!("{name} is a time such as 0s, 500ms or 2s, up to 60s, not {value:?}");
     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
@@ -33,12 +33,12 @@ pub(super) fn span(name: &str, value: &str) -> Result<Duration, String> {
 }
 
 /// What a percent-encoded text stands for.
-pub(super) fn text(escaped: &str) -> Result<String, String> {
+pub(in crate::backend) fn text(escaped: &str) -> Result<String, String> {
     String::from_utf8(percent_decode(escaped)?).map_err(|_| format!("{escaped:?} is not UTF-8"))
 }
 
 /// Percent-encodes what would mean something else in a URL.
-pub(super) fn escaped(text: &str, with_slashes: bool) -> String {
+pub(in crate::backend) fn escaped(text: &str, with_slashes: bool) -> String {
     let mut url = String::with_capacity(text.len());
     for byte in text.bytes() {
         let stays = byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);

@@ -9,10 +9,10 @@ use leasehold_core::backend::{BackendError, Trouble};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use super::wire::line;
+use super::line;
 
 /// What helps whoever has no credentials.
-pub(super) const REMEDY: &str =
+pub(in crate::backend) const REMEDY: &str =
     "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`";
 
 /// Whoever we are to Google.
@@ -20,20 +20,20 @@ pub(super) const REMEDY: &str =
 /// Credentials are looked for at the first request, and belong to the runtime that made it: to the
 /// driver's, where a client was first. After a refusal they are looked for again.
 #[derive(Debug)]
-pub(super) struct Account {
+pub(in crate::backend) struct Account {
     scopes: &'static [&'static str],
     found: Mutex<Option<Credentials>>,
 }
 
 impl Account {
     /// Nothing is looked for yet.
-    pub(super) fn new(scopes: &'static [&'static str]) -> Account {
+    pub(in crate::backend) fn new(scopes: &'static [&'static str]) -> Account {
         Account { scopes, found: Mutex::default() }
     }
 
     /// The headers that say who we are. They are had before a request: a failure to get them sends
     /// nothing.
-    pub(super) async fn headers(&self) -> Result<HeaderMap, BackendError> {
+    pub(in crate::backend) async fn headers(&self) -> Result<HeaderMap, BackendError> {
         let headers = self.credentials()?.headers(extensions()).await;
         let headers = headers.map_err(|e| {
             if !e.is_transient() {
@@ -64,7 +64,7 @@ impl Account {
     /// Has the next request look for credentials anew: once refused, the library asks no more, and once
     /// given a token, it keeps it to its end. So a process would have to be started again after somebody
     /// has put right what was wrong.
-    pub(super) fn forget(&self) {
+    pub(in crate::backend) fn forget(&self) {
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
