@@ -21,8 +21,8 @@ use patient::Patient;
 
 /// The statement that makes a table, as docs/backends/spanner.md has it.
 const TABLE: &str = "CREATE TABLE leasehold (name STRING(256) NOT NULL, version INT64 NOT NULL, \
-    record BYTES(MAX) NOT NULL, written TIMESTAMP NOT NULL OPTIONS (allow_commit_timestamp = true)) \
-    PRIMARY KEY (name, version)";
+    record BYTES(MAX) NOT NULL, written TIMESTAMP NOT NULL \
+    OPTIONS (allow_commit_timestamp = true)) PRIMARY KEY (name, version)";
 
 /// A backend of this URL, fit for virtual time.
 fn open(url: &str) -> Arc<dyn Backend> {

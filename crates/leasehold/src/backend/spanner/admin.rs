@@ -25,9 +25,9 @@ use super::channel::Attempt;
 use super::status::{Missing, Refusal};
 
 /// What is paid for: <https://cloud.google.com/spanner/pricing>.
-const BILL: &str = "Spanner bills the instance by the hour, not requests: locks cost nothing more in \
-                    one that is there, and 100 processing units, the least, cost $0.09 an hour, \
-                    $65 a month (list price, one region in the USA, before discounts)";
+const BILL: &str = "Spanner bills the instance by the hour, not requests: locks cost nothing more \
+                    in one that is there, and 100 processing units, the least, cost $0.09 an \
+                    hour, $65 a month (list price, one region in the USA, before discounts)";
 
 const USER: &str = "roles/spanner.databaseUser";
 
