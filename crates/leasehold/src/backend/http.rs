@@ -1,21 +1,13 @@
 //! What the stores that speak HTTP share: one attempt for a request, and an honest word on what became
 //! of it. Nothing in here knows which store it is.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use leasehold_core::backend::{BackendError, Fate, Trouble};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, RequestBuilder, Response, Url};
 
-/// How long a request may take where its caller sets no limit (the driver always does).
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long a connection may take to be made, the handshake included.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How much of what a store says about a failure is repeated.
-const SAID_MAX: usize = 300;
+use super::wire::{self, line, transport, words};
 
 /// A client that never sends anything twice.
 #[derive(Debug)]
@@ -35,18 +27,8 @@ pub(super) struct Answer {
 impl Http {
     /// A client for this endpoint. The environment's proxy is used, but not for this host itself.
     pub(super) fn new(endpoint: &Url) -> Result<Http, String> {
-        let mut builder = Client::builder()
-            .user_agent(concat!("leasehold/", env!("CARGO_PKG_VERSION")))
-            // One call is one attempt, and an answer from elsewhere is no answer.
-            .retry(reqwest::retry::never())
-            .redirect(reqwest::redirect::Policy::none())
-            // Requests of many locks must not wait for one connection that stands still.
-            .http1_only()
-            .connect_timeout(CONNECT_PATIENCE)
-            .timeout(PATIENCE);
-        if is_loopback(endpoint) {
-            builder = builder.no_proxy();
-        }
+        // Requests of many locks must not wait for one connection that stands still.
+        let builder = wire::builder(endpoint).http1_only();
         let client = builder.build().map_err(|e| words(&e))?;
         Ok(Http { client })
     }
@@ -82,45 +64,6 @@ async fn bounded(mut response: Response, most: usize) -> Result<Vec<u8>, reqwest
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
     }
     Ok(body)
-}
-
-fn is_loopback(endpoint: &Url) -> bool {
-    let host = endpoint.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let by_number = host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-    by_number || host == "localhost"
-}
-
-fn transport(error: &reqwest::Error) -> BackendError {
-    let what = words(error);
-    if error.is_builder() {
-        BackendError::not_sent(Trouble::Invalid, format!("the request cannot be made: {what}"))
-    } else if error.is_connect() {
-        let to = error.url().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
-        let to = to.map(|(host, port)| format!(" to {host}:{port}")).unwrap_or_default();
-        BackendError::not_sent(Trouble::Unavailable, format!("no connection{to}: {what}"))
-    } else {
-        BackendError::unknown(Trouble::Unavailable, format!("no answer: {what}"))
-    }
-}
-
-/// An error and its causes in one line, each once and without the address, which the caller tells.
-fn words(error: &reqwest::Error) -> String {
-    let mut words: Vec<String> = vec![];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if words.last().is_none_or(|last| !last.ends_with(&text)) {
-            words.push(text);
-        }
-        next = cause.source();
-    }
-    if words.is_empty() {
-        words.push(match error.is_timeout() {
-            true => "it took too long".to_owned(),
-            false => "the connection failed".to_owned(),
-        });
-    }
-    words.join(": ")
 }
 
 impl Answer {
@@ -195,11 +138,4 @@ impl Answer {
     pub(super) fn said(&self) -> String {
         line(&String::from_utf8_lossy(&self.body))
     }
-}
-
-/// Text of a stranger as one short line without control characters.
-pub(super) fn line(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let words: Vec<&str> = plain.split_whitespace().collect();
-    words.join(" ").chars().take(SAID_MAX).collect()
 }

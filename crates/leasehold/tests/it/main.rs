@@ -8,5 +8,7 @@ mod forced;
 #[cfg(feature = "gcs")]
 mod gcs;
 mod memory;
+#[cfg(feature = "spanner")]
+mod spanner;
 mod spent;
 mod time_limit;
