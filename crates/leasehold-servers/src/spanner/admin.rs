@@ -3,11 +3,14 @@
 //! A change of a schema is only begun by the request for it. It is done when its operation is asked for:
 //! whoever does not wait for it has no table.
 
+use std::collections::BTreeMap;
+
 use googleapis_tonic_google_spanner_admin_database_v1::google::iam::v1::{
     TestIamPermissionsRequest, TestIamPermissionsResponse,
 };
-use googleapis_tonic_google_spanner_admin_database_v1::google::longrunning::Operation;
-use googleapis_tonic_google_spanner_admin_database_v1::google::longrunning::operation::Result as Outcome;
+use googleapis_tonic_google_spanner_admin_database_v1::google::longrunning::{
+    Operation, operation,
+};
 use googleapis_tonic_google_spanner_admin_database_v1::google::spanner::admin::database::v1::{
     CreateDatabaseRequest, Database as DatabaseInfo, DatabaseDialect, GetDatabaseDdlResponse,
     UpdateDatabaseDdlRequest, database,
@@ -135,8 +138,8 @@ impl Store {
             }
         };
         let result = match result {
-            Ok(response) => Outcome::Response(response),
-            Err(status) => Outcome::Error(status.to_rpc()),
+            Ok(response) => operation::Result::Response(response),
+            Err(status) => operation::Result::Error(status.to_rpc()),
         };
         let name = name.to_owned();
         let done =
@@ -155,7 +158,7 @@ impl Database {
     }
 
     /// The tables that its statements make, without rows.
-    fn made(&self) -> Result<std::collections::BTreeMap<String, Table>, Status> {
+    fn made(&self) -> Result<BTreeMap<String, Table>, Status> {
         let mut new = Database::default();
         new.change(&self.statements).map(|()| new.tables)
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use googleapis_tonic_google_spanner_v1::google::spanner::v1::commit_request::Transaction as In;
 use googleapis_tonic_google_spanner_v1::google::spanner::v1::mutation::Operation;
-use googleapis_tonic_google_spanner_v1::google::spanner::v1::transaction_options::Mode;
-use googleapis_tonic_google_spanner_v1::google::spanner::v1::transaction_options::read_only::TimestampBound;
+use googleapis_tonic_google_spanner_v1::google::spanner::v1::transaction_options::{
+    Mode, read_only::TimestampBound,
+};
 use googleapis_tonic_google_spanner_v1::google::spanner::v1::transaction_selector::Selector;
 use googleapis_tonic_google_spanner_v1::google::spanner::v1::{
     CommitRequest, CommitResponse, CreateSessionRequest, Mutation, PartialResultSet, ReadRequest,

@@ -102,29 +102,38 @@ impl Table {
 
     fn whole_key(&self, list: &ListValue) -> Result<Key, Status> {
         let columns = self.key_columns();
-        let key = Cell::key(list, &columns)?;
-        match key.len() == columns.len() {
-            true => Ok(key),
-            false => Err(Status::invalid(format!(
-                "Wrong number of key parts in {}: expected {}, found {}.",
-                shown(&key),
-                columns.len(),
-                key.len()
-            ))),
+        match list.values.len() == columns.len() {
+            true => Cell::key(list, &columns),
+            false => Err(self.wrong_key(list)),
+        }
+    }
+
+    fn wrong_key(&self, list: &ListValue) -> Status {
+        let (name, due, found) = (self.name(), self.definition.key.len(), list.values.len());
+        Status::failed(format!(
+            "Wrong number of key parts for {name}. Expected {due} key parts, found {found} key \
+             parts."
+        ))
+    }
+
+    fn bound(&self, list: &ListValue) -> Result<Key, Status> {
+        let columns = self.key_columns();
+        match list.values.len() <= columns.len() {
+            true => Cell::key(list, &columns),
+            false => Err(self.wrong_key(list)),
         }
     }
 
     /// A bound may be the first parts of a key: then it means all keys that start with them.
     fn add_range(&self, range: &KeyRange, found: &mut BTreeSet<Key>) -> Result<(), Status> {
-        let columns = self.key_columns();
         let both = || Status::invalid("KeyRange must have both a start and an end bound.");
         let (from, is_from_open) = match range.start_key_type.as_ref().ok_or_else(both)? {
-            StartKeyType::StartClosed(key) => (Cell::key(key, &columns)?, false),
-            StartKeyType::StartOpen(key) => (Cell::key(key, &columns)?, true),
+            StartKeyType::StartClosed(key) => (self.bound(key)?, false),
+            StartKeyType::StartOpen(key) => (self.bound(key)?, true),
         };
         let (to, is_to_open) = match range.end_key_type.as_ref().ok_or_else(both)? {
-            EndKeyType::EndClosed(key) => (Cell::key(key, &columns)?, false),
-            EndKeyType::EndOpen(key) => (Cell::key(key, &columns)?, true),
+            EndKeyType::EndClosed(key) => (self.bound(key)?, false),
+            EndKeyType::EndOpen(key) => (self.bound(key)?, true),
         };
         let starts_with = |key: &Key, part: &Key| key[..part.len()] == part[..];
         let rows = self.rows.range(from.clone()..).map(|(key, _)| key);
@@ -159,9 +168,11 @@ impl Table {
         }
         for values in &write.values {
             if values.values.len() != places.len() {
-                return Err(Status::invalid(
-                    "Mutation contains mismatched number of columns and values.",
-                ));
+                return Err(Status::invalid(format!(
+                    "Mutation column and value size mismatch: Found: {} columns and {} values",
+                    places.len(),
+                    values.values.len()
+                )));
             }
             let mut given = BTreeMap::new();
             for (value, &place) in values.values.iter().zip(&places) {

@@ -45,6 +45,19 @@ impl Type {
         }
     }
 
+    fn unreadable(self, value: &Value) -> Status {
+        let kind = match self {
+            Type::Int64 => "an integer",
+            Type::Timestamp => "a TIMESTAMP",
+            other => other.code().as_str_name(),
+        };
+        let value = match &value.kind {
+            Some(Kind::StringValue(text)) => text.clone(),
+            other => format!("{other:?}"),
+        };
+        Status::failed(format!("Could not parse {value} as {kind}"))
+    }
+
     /// Reads a value of this type, strictly as it is documented: numbers and times are text.
     fn read(self, value: &Value) -> Option<Cell> {
         match (self, value.kind.as_ref()?) {
@@ -80,16 +93,11 @@ impl Cell {
                 true => Ok(Cell::Timestamp(now.seconds, now.nanos)),
                 false => Err(Status::failed(format!(
                     "Cannot write commit timestamp because the allow_commit_timestamp column \
-                     option is not set to true for column {name} in table {table}."
+                     option is not set to true for column {table}.{name}."
                 ))),
             };
         }
-        let cell = column.kind.read(value).ok_or_else(|| {
-            let kind = column.kind.code().as_str_name();
-            Status::failed(format!(
-                "Invalid value for column {name} in table {table}: Expected {kind}."
-            ))
-        })?;
+        let cell = column.kind.read(value).ok_or_else(|| column.kind.unreadable(value))?;
         let (size, longest) = match (&cell, column.kind) {
             (Cell::Null, _) if column.is_not_null => {
                 return Err(Status::failed(format!("{name} must not be NULL in table {table}.")));
@@ -98,10 +106,7 @@ impl Cell {
                 if column.allows_commit_timestamp
                     && (*seconds, *nanos) > (now.seconds, now.nanos) =>
             {
-                return Err(Status::failed(format!(
-                    "Cannot write timestamps in the future to column {name} in table {table}, \
-                     whose allow_commit_timestamp is true."
-                )));
+                return Err(Status::failed("Cannot write timestamps in the future."));
             }
             (Cell::String(text), Type::String(longest)) => (text.chars().count(), longest),
             (Cell::Bytes(bytes), Type::Bytes(longest)) => (bytes.len(), longest),
@@ -110,26 +115,16 @@ impl Cell {
         match size <= longest {
             true => Ok(cell),
             false => Err(Status::failed(format!(
-                "New value exceeds the maximum size limit for this column in this database: \
-                 {table}.{name}, size: {size}, limit: {longest}."
+                "New value exceeds the maximum size limit for this column: {table}.{name}, \
+                 size: {size}, limit: {longest}."
             ))),
         }
     }
 
     /// Reads the first parts of a key, or all of it.
     pub(super) fn key(list: &ListValue, columns: &[&Column]) -> Result<Vec<Cell>, Status> {
-        if list.values.len() > columns.len() {
-            return Err(Status::invalid(format!(
-                "Wrong number of key parts: expected {}, found {}.",
-                columns.len(),
-                list.values.len()
-            )));
-        }
         let parts = list.values.iter().zip(columns).map(|(value, column)| {
-            column.kind.read(value).ok_or_else(|| {
-                let kind = column.kind.code().as_str_name();
-                Status::invalid(format!("Invalid key part for {}: Expected {kind}.", column.name))
-            })
+            column.kind.read(value).ok_or_else(|| column.kind.unreadable(value))
         });
         parts.collect()
     }
