@@ -20,7 +20,7 @@ pub(crate) async fn acquire(
     wanted: &Wanted,
 ) -> Result<Guard, Failure> {
     let (report, reports) = waiting::channel();
-    let mut mutex = client.mutex(name).with_ttl(wanted.ttl).on_wait(report);
+    let mut mutex = client.mutex(name).with_ttl(wanted.ttl()).on_wait(report);
     if let Some(label) = &wanted.label {
         mutex = mutex.with_label(label.clone());
     }

@@ -7,9 +7,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use leasehold::TTL_DEFAULT;
 
 use crate::exit::NOT_ACQUIRED;
 use crate::{procs, times};
+
+mod once;
+
+pub(crate) use once::{Checkpoint, CheckpointAct, Once, Reset};
 
 /// A distributed mutex: run a command while nobody else runs it, on this host or on many.
 ///
@@ -21,12 +26,13 @@ use crate::{procs, times};
 Examples:
   leasehold run nightly-report -- ./report.sh      run it, one at a time
   leasehold run -n backup -- ./backup.sh           or do nothing if it runs already (exit 75)
+  leasehold once schema --key v42 -- ./migrate.sh  run it once; whoever comes later finds it done
   leasehold status nightly-report                  who holds it?
   leasehold doctor file:///var/lib/locks           may this store be used for locks?
 
 Exit codes: the command's own; 128+n if signal n ended it; 64 usage; 65 damaged record;
 69 store unreachable; 75 not acquired; 76 store unfit for locks; 77 permission denied; 79 lock
-lost; 126 not executable; 127 not found.")]
+lost; 124 ran for too long; 126 not executable; 127 not found.")]
 pub(crate) struct Cli {
     /// The store of the locks, such as file:///var/lib/locks or gs://acme-locks/prod.
     ///
@@ -42,10 +48,13 @@ pub(crate) struct Cli {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     Run(Run),
+    Once(Once),
+    Checkpoint(Checkpoint),
     Status(Status),
     List(List),
     Wait(Wait),
     Break(Break),
+    Reset(Reset),
     Acquire(Acquire),
     Release(Release),
     Doctor(Doctor),
@@ -100,9 +109,9 @@ pub(crate) struct Run {
 #[derive(Args, Debug)]
 pub(crate) struct Wanted {
     /// How long the lease lasts when it is not renewed, and so how long others wait at most after we
-    /// died.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = times::parse)]
-    pub(crate) ttl: Duration,
+    /// died [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    pub(crate) ttl: Option<Duration>,
 
     /// Do not wait if another holds the lock.
     #[arg(short = 'n', long)]
@@ -120,6 +129,13 @@ pub(crate) struct Wanted {
     /// Who we are, for people who ask who holds the lock [default: user@host:pid]
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
+}
+
+impl Wanted {
+    /// How long the lease lasts unrenewed.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ttl.unwrap_or(TTL_DEFAULT)
+    }
 }
 
 /// Show who holds a lock.
@@ -329,7 +345,7 @@ mod tests {
         let Command::Run(run) = Cli::parse_from(words).command else { panic!("not run") };
         assert_eq!(run.command, ["./x", "--ttl", "5s", "--", "-E"]);
         assert!(run.wanted.no_wait);
-        assert_eq!(run.wanted.ttl, Duration::from_secs(30));
+        assert_eq!(run.wanted.ttl(), Duration::from_secs(30));
     }
 
     #[test]

@@ -24,6 +24,13 @@ pub(crate) enum Exit {
     Interrupted,
     /// The lock was not to be had in time: 75, or what `-E` says.
     NotAcquired(u8),
+    /// What was to be done once has failed for good, here or elsewhere: as its last run ended, and 1
+    /// where that is not known.
+    GaveUp(Option<u8>),
+    /// What was to be done once is not to be done any more: a later key came first.
+    Outdated,
+    /// There is no checkpoint.
+    NoCheckpoint,
     /// The lock was lost while the command ran.
     Lost,
     /// What was typed cannot be meant.
@@ -46,12 +53,19 @@ pub(crate) enum Exit {
 /// The default of `-E`: `EX_TEMPFAIL`, "try again later".
 pub(crate) const NOT_ACQUIRED: u8 = 75;
 
+/// What is recorded of a command that ran for too long: as `timeout` says it.
+pub(crate) const TOO_LONG: u8 = 124;
+
 impl Exit {
     /// The number.
     pub(crate) fn code(self) -> u8 {
         match self {
             Exit::Done => 0,
             Exit::Child(code) | Exit::NotAcquired(code) => code,
+            // Success it was not, whatever somebody wrote there.
+            Exit::GaveUp(code) => code.filter(|code| *code != 0).unwrap_or(1),
+            Exit::Outdated => NOT_ACQUIRED,
+            Exit::NoCheckpoint => 1,
             Exit::Signal(n) => u8::try_from(128 + n).unwrap_or(u8::MAX),
             Exit::Interrupted => 130,
             Exit::Usage => 64,
@@ -77,7 +91,7 @@ impl Exit {
     pub(crate) fn of_error(kind: ErrorKind, not_acquired: u8) -> Exit {
         match kind {
             ErrorKind::Timeout => Exit::NotAcquired(not_acquired),
-            ErrorKind::Lost => Exit::Lost,
+            ErrorKind::Lost | ErrorKind::Superseded => Exit::Lost,
             ErrorKind::Denied => Exit::Denied,
             ErrorKind::Invalid => Exit::Usage,
             ErrorKind::Corrupt => Exit::Corrupt,
@@ -136,6 +150,12 @@ mod tests {
             (Exit::Interrupted, 130),
             (Exit::NotAcquired(NOT_ACQUIRED), 75),
             (Exit::NotAcquired(0), 0),
+            (Exit::GaveUp(Some(3)), 3),
+            (Exit::GaveUp(Some(TOO_LONG)), 124),
+            (Exit::GaveUp(Some(0)), 1),
+            (Exit::GaveUp(None), 1),
+            (Exit::Outdated, 75),
+            (Exit::NoCheckpoint, 1),
             (Exit::Usage, 64),
             (Exit::Corrupt, 65),
             (Exit::Unreachable, 69),
@@ -162,6 +182,7 @@ mod tests {
         let codes = [
             (ErrorKind::Timeout, 3),
             (ErrorKind::Lost, 79),
+            (ErrorKind::Superseded, 79),
             (ErrorKind::Unavailable, 69),
             (ErrorKind::Denied, 77),
             (ErrorKind::Invalid, 64),

@@ -1,8 +1,8 @@
 //! The program: what was typed, what was meant, one file per command.
 
 mod acquire;
+mod checkpoint;
 mod cli;
-#[cfg_attr(not(test), expect(dead_code, reason = "for `once --config`"))]
 mod config;
 mod doctor;
 mod exit;
@@ -12,8 +12,12 @@ mod fuzz;
 mod init;
 mod keeper;
 mod kept;
+mod keyed;
+mod once;
 mod place;
 mod procs;
+mod pump;
+mod reset;
 mod run;
 mod script;
 mod section;
@@ -23,6 +27,7 @@ mod shim;
 mod show;
 mod signals;
 mod status;
+mod supervise;
 mod times;
 mod wait;
 mod waiting;
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
     let exit = match words.next().as_deref().and_then(|word| word.to_str()) {
         Some(keeper::COMMAND) => keeper::main(words),
         Some(shim::COMMAND) => shim::main(words),
+        Some(pump::COMMAND) => pump::main(),
         Some(script::BIND) => script::bind(words),
         Some(session::COMMAND) => finish(block_on(async { Ok(session::main(words).await) })),
         _ => typed(),
@@ -93,10 +99,13 @@ async fn perform(cli: Cli) -> Result<Exit, Failure> {
     let backend = cli.backend.as_deref();
     match cli.command {
         Command::Run(options) => run::run(options, backend).await,
+        Command::Once(options) => once::once(options, backend).await,
+        Command::Checkpoint(options) => Ok(checkpoint::command(options)?),
         Command::Status(options) => status::status(options, backend).await,
         Command::List(options) => status::list(options, backend).await,
         Command::Wait(options) => wait::wait(options, backend).await,
         Command::Break(options) => force::force(options, backend).await,
+        Command::Reset(options) => reset::reset(options, backend).await,
         Command::Acquire(options) => script::acquire(options, std::env::args_os().skip(1)).await,
         Command::Release(options) => script::release(&options, backend),
         Command::Doctor(options) => doctor::doctor(options, backend).await,

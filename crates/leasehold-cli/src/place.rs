@@ -22,6 +22,14 @@ pub(crate) async fn open(backend: Option<&str>) -> Result<Arc<dyn Backend>, Fail
     Ok(leasehold::open(&url(backend)?).await?)
 }
 
+/// Whether the store was typed, and not taken from the environment.
+pub(crate) fn is_typed() -> bool {
+    let words = env::args_os().take_while(|word| word != "--");
+    let is_it =
+        |word: OsString| word == "--backend" || word.as_encoded_bytes().starts_with(b"--backend=");
+    words.into_iter().any(is_it)
+}
+
 fn url(backend: Option<&str>) -> Result<String, Failure> {
     match backend {
         // A variable that is set to nothing is as good as not set.

@@ -22,7 +22,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::acquire::{acquire, close};
 use crate::cli::{self, Cli, Command};
 use crate::exit::{Exit, Failure};
-use crate::run::deadline_unix_ms;
+use crate::supervise::deadline_unix_ms;
 use crate::{keeper, place, sessions, show};
 
 /// The hidden subcommand. Its arguments are the process to watch (0: none yet) and what was typed.

@@ -11,6 +11,8 @@ use crate::exit::{Exit, Failure};
 use crate::show::{clean, date, print, rfc3339};
 use crate::{place, show, times};
 
+pub(crate) mod outcome;
+
 /// `leasehold status NAME`.
 pub(crate) async fn status(options: cli::Status, backend: Option<&str>) -> Result<Exit, Failure> {
     let client = place::connect(backend).await?;
@@ -33,6 +35,14 @@ pub(crate) async fn list(options: cli::List, backend: Option<&str>) -> Result<Ex
     Ok(Exit::Done)
 }
 
+/// In a word: of what is done once, how far it has come; otherwise whether it is held.
+fn summary(status: &Status) -> &'static str {
+    match &status.outcome {
+        Some(it) => outcome::word(it, status.state == State::Held),
+        None => word(status.state),
+    }
+}
+
 fn word(state: State) -> &'static str {
     match state {
         State::Free => "free",
@@ -51,7 +61,16 @@ pub(crate) fn lines(status: &Status) -> String {
         let _ = writeln!(out, "{title:<11}{}", clean(value));
     };
     line("name", &status.name);
-    line("state", word(status.state));
+    line(
+        "state",
+        &match &status.outcome {
+            Some(it) => outcome::sentence(it, status.state == State::Held),
+            None => word(status.state).into(),
+        },
+    );
+    for (title, value) in status.outcome.iter().flat_map(outcome::lines) {
+        line(title, &value);
+    }
     if let Some(problem) = &status.problem {
         line("problem", problem);
     }
@@ -107,7 +126,7 @@ pub(crate) fn table(all: &[Status]) -> String {
         let holder = status.holder.as_ref();
         [
             clean(&status.name),
-            word(status.state).into(),
+            summary(status).into(),
             status.token.map(|token| token.to_string()).unwrap_or_default(),
             holder.map(|holder| times::show(holder.held_for)).unwrap_or_default(),
             holder.map(|holder| clean(&holder.label)).unwrap_or_default(),
@@ -133,6 +152,9 @@ pub(crate) fn as_json(status: &Status) -> Value {
         "token": status.token.map(|token| token.0),
         "holder": status.holder.as_ref().map(holder_json),
         "past": status.past.as_ref().map(past_json),
+        "once": status.outcome.as_ref().map(|it| {
+            outcome::outcome_json(it, status.state == State::Held)
+        }),
         "problem": status.problem,
         "location": status.location,
     })

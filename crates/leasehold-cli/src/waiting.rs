@@ -62,11 +62,15 @@ impl Line<'_> {
             let text = cut(&text, width().saturating_sub(1));
             let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
             self.is_drawn = true;
-        } else if !self.said && (waiting.held_by.is_some() || waiting.trouble.is_some()) {
+        } else if !self.said && is_worth_a_word(waiting) {
             self.said = true;
             show::say(&describe(self.name, waiting, since));
         }
     }
+}
+
+fn is_worth_a_word(waiting: &Waiting) -> bool {
+    waiting.held_by.is_some() || waiting.trouble.is_some() || waiting.failed.is_some()
 }
 
 impl Drop for Line<'_> {
@@ -92,6 +96,11 @@ fn describe(name: &str, waiting: &Waiting, since: Duration) -> String {
             let left = left.saturating_sub(since);
             let _ = write!(text, ", lease ends in {} unless renewed", times::show(left));
         }
+    }
+    if let Some(failed) = &waiting.failed {
+        let (by, times) = (clean(&failed.by), failed.attempts);
+        let _ =
+            write!(text, ", too early for the next attempt: failed {times} times, last by {by}");
     }
     if let Some(trouble) = &waiting.trouble {
         let _ = write!(text, ", the store has trouble: {}", clean(trouble));

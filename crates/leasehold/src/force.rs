@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold_core::backend::{Expected, Fate, Key, Written};
+use leasehold_core::backend::{BackendError, Expected, Fate, Key, Written};
 use leasehold_core::mutex::{self, Force};
 use leasehold_core::record::{FencingToken, HolderId, Record, WriteId};
 
@@ -43,7 +43,7 @@ pub enum Forced {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the race against the holder's own renewals is run.
-const TRIES: u32 = 20;
+pub(crate) const TRIES: u32 = 20;
 
 impl Client {
     /// Ends the lease of whoever holds the lock now, or replaces a record that cannot be read. The
@@ -78,6 +78,14 @@ fn not_known(key: &Key) -> Error {
              lost: whether it was taken or given back is not known"
         ),
     )
+}
+
+/// Leaves a store alone that asks for it.
+pub(crate) async fn be_patient(shared: &Shared, error: &BackendError) {
+    if let Fate::Throttled { retry_after } = error.fate {
+        let least = shared.backend.facts().least_write_interval;
+        shared.env.sleep(retry_after.unwrap_or(least).min(PATIENCE)).await;
+    }
 }
 
 async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Error> {
@@ -133,10 +141,7 @@ async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Err
                 if e.fate != Fate::NotSent {
                     open = Some(from);
                 }
-                if let Fate::Throttled { retry_after } = e.fate {
-                    let least = shared.backend.facts().least_write_interval;
-                    shared.env.sleep(retry_after.unwrap_or(least).min(PATIENCE)).await;
-                }
+                be_patient(shared, &e).await;
                 trouble = Some(e);
             }
         }

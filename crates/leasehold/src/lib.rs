@@ -63,6 +63,7 @@ mod mutex;
 mod once;
 #[cfg(feature = "planted")]
 pub mod planted;
+mod reset;
 mod status;
 
 pub use client::Client;
@@ -76,4 +77,5 @@ pub use leasehold_core::deadline::{Deadline, TTL_DEFAULT, TTL_MAX};
 pub use leasehold_core::record::{FencingToken, HolderId};
 pub use mutex::{Attempt, Mutex, Waiting};
 pub use once::{Begun, Done, Failed, Once, Outdated, Ran, Section};
+pub use reset::Reset;
 pub use status::{State, Status};

@@ -317,13 +317,13 @@ impl Once {
             match driver::perform(client, order).await? {
                 Outcome::Granted(guard) => {
                     let section = Section::new(guard);
-                    // The host may have slept since the grant, or while it was asked.
-                    if !section.is_held() {
-                        section.withdraw().await;
-                    } else if self.is_needed().await {
+                    let is_needed = self.is_needed().await;
+                    // The host may have slept since the grant, or the answer have taken its time.
+                    if is_needed && section.is_held() {
                         return Ok(Begun::Section(section));
-                    } else {
-                        section.withdraw().await;
+                    }
+                    section.withdraw().await;
+                    if !is_needed {
                         return Ok(Begun::NotNeeded);
                     }
                 }
@@ -339,9 +339,9 @@ impl Once {
                 Outcome::Held(holder) => return Err(self.lock.timed_out(holder.as_ref())),
                 Outcome::Free => {}
             }
-            if let Patience::AtMost(most) = &mut patience {
+            if let Patience::AtMost(most) = self.lock.patience() {
                 let waited = client.0.env.now().moment.longest_since(began);
-                *most = most.saturating_sub(waited);
+                patience = Patience::AtMost(most.saturating_sub(waited));
             }
         }
     }

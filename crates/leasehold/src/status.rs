@@ -1,10 +1,11 @@
 //! Looking without touching: who holds what.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leasehold_core::backend::{Key, Versioned};
 use leasehold_core::deadline;
-use leasehold_core::record::{FencingToken, Kind, Outcome, Past, Record};
+use leasehold_core::record::{FencingToken, Holder, Kind, Outcome, Past, Record};
 
 use crate::client::{Client, Shared};
 use crate::error::{Error, ErrorKind};
@@ -108,18 +109,35 @@ async fn look(shared: &Shared, key: Key) -> Result<Status, Error> {
     Ok(status)
 }
 
+/// What a name is used for, in a sentence.
+pub(crate) fn used_as(kind: Kind) -> String {
+    match kind {
+        Kind::Once => "for something that is to be done once".into(),
+        kind => format!("as a {kind}"),
+    }
+}
+
+/// Whether the lease of a holder is over, and what is left of it, as far as one look can tell.
+pub(crate) fn lease_of(
+    shared: &Shared,
+    versioned: &Versioned,
+    holder: &Holder,
+) -> (bool, Option<Duration>) {
+    let uncertainty = shared.backend.facts().clock_uncertainty;
+    let over = deadline::takeover_age(holder.ttl(), holder.takeover_delay(), uncertainty);
+    let left = versioned.age.map(|age| over.saturating_sub(age));
+    let ended = versioned.orphaned && holder.takeover_delay_ms == 0;
+    let expired = ended || left.is_some_and(|left| left.is_zero());
+    (expired, left.filter(|_| !expired))
+}
+
 fn describe(shared: &Shared, versioned: &Versioned, record: Record, status: &mut Status) {
     status.kind = Some(record.kind);
     status.token = Some(record.token);
     if let Some(holder) = record.holder() {
-        let uncertainty = shared.backend.facts().clock_uncertainty;
-        let over = deadline::takeover_age(holder.ttl(), holder.takeover_delay(), uncertainty);
-        let left = versioned.age.map(|age| over.saturating_sub(age));
-        let ended = versioned.orphaned && holder.takeover_delay_ms == 0;
-        let expired = ended || left.is_some_and(|left| left.is_zero());
+        let (expired, left) = lease_of(shared, versioned, holder);
         status.state = if expired { State::Expired } else { State::Held };
         let unix_ms = shared.env.now().unix_ms;
-        let left = left.filter(|_| !expired);
         status.holder = Some(HeldBy::new(holder, record.token, unix_ms, left));
     }
     status.past = record.past;

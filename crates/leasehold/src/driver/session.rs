@@ -17,6 +17,7 @@ use crate::guard::{Guard, Standing};
 use crate::holder::{HeldBy, Span};
 use crate::mutex::Waiting;
 use crate::once::Failed;
+use crate::status::used_as;
 
 /// How often a holder looks at the clock at least, because timers do not count suspension.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
@@ -357,7 +358,8 @@ impl Session {
                 (ErrorKind::Corrupt, why)
             }
             Failure::WrongKind(kind) => {
-                (ErrorKind::Invalid, format!("the name is in use as a {kind}: choose another"))
+                let why = format!("the name is in use {}: choose another", used_as(*kind));
+                (ErrorKind::Invalid, why)
             }
             Failure::Stale => (
                 ErrorKind::Unavailable,

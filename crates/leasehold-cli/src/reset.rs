@@ -1,0 +1,66 @@
+//! `leasehold reset`: forget that something was done once.
+
+use leasehold::Reset;
+use leasehold::core::record::Outcome;
+use serde_json::json;
+
+use crate::cli;
+use crate::exit::{Exit, Failure, NOT_ACQUIRED};
+use crate::show::{clean, print};
+use crate::status::outcome::{self, outcome_json};
+use crate::{place, show, status};
+
+/// The whole command.
+pub(crate) async fn reset(options: cli::Reset, backend: Option<&str>) -> Result<Exit, Failure> {
+    if options.reason.trim().is_empty() {
+        return Err(Failure::usage("a reason is needed: whoever finds it run again will ask"));
+    }
+    let client = place::connect(backend).await?;
+    let name = &options.name;
+    let (exit, text, value) = match client.reset(name, &options.reason).await? {
+        Reset::Forgotten { outcome, token } => (
+            Exit::Done,
+            format!("{name:?} is forgotten ({}); its token is now {token}", what(&outcome)),
+            json!({ "outcome": "forgotten", "was": outcome_json(&outcome, false), "token": token.0 }),
+        ),
+        Reset::Running { holder } => (
+            Exit::NotAcquired(NOT_ACQUIRED),
+            format!(
+                "{name:?} is run by {holder}: nothing was forgotten; wait, or end that with `leasehold \
+                 break` first"
+            ),
+            json!({ "outcome": "running", "holder": status::holder_json(&holder) }),
+        ),
+        Reset::Changed { now } => (
+            Exit::NotAcquired(NOT_ACQUIRED),
+            format!(
+                "{name:?} went on meanwhile, and nothing was forgotten: it is now {}",
+                now.as_ref().map_or("reset".into(), what)
+            ),
+            json!({ "outcome": "changed", "now": now.map(|now| outcome_json(&now, false)) }),
+        ),
+        // `Reset` may grow.
+        _ => (
+            Exit::Done,
+            format!("there is nothing of {name:?} to forget"),
+            json!({ "outcome": "nothing" }),
+        ),
+    };
+    match (options.output.json, exit) {
+        (true, _) => print(&show::json(&value)),
+        (false, Exit::Done) => print(&format!("{}\n", clean(&text))),
+        (false, _) => show::say(&text),
+    }
+    Ok(exit)
+}
+
+/// `done by alice@web-1:4711 …, key v42`, in one line.
+fn what(it: &Outcome) -> String {
+    let key = if it.key.is_empty() { String::new() } else { format!(", key {}", it.key) };
+    let earlier = match it.earlier.len() {
+        0 => String::new(),
+        1 => ", one earlier key".into(),
+        n => format!(", {n} earlier keys"),
+    };
+    format!("{}{key}{earlier}", outcome::sentence(it, false))
+}

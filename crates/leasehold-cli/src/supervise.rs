@@ -1,0 +1,268 @@
+//! A command that runs while a lock is held: started, watched, and ended in time. `run` and `once` differ
+//! in what comes before and after.
+
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use leasehold::core::deadline::{Moment, belief};
+use leasehold::env::{Env, Host};
+use leasehold::{Client, Guard};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::{Child, Command};
+
+use crate::exit::{Exit, Failure};
+use crate::kept::{Kept, kill_allowance};
+use crate::section::{COOKIE, Root, Section};
+use crate::shim::Resolved;
+use crate::show::say;
+use crate::signals::{Caught, Signals};
+use crate::{procs, times};
+
+/// How long killed processes may take to be gone before we stop waiting (the keeper does not).
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is fixed for the time of the section.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) ttl: Duration,
+    pub(crate) grace: Duration,
+    /// How long the command may run.
+    pub(crate) deadline: Option<Duration>,
+    /// The child shares our process group, and the kernel does all that a terminal asks for.
+    pub(crate) has_terminal: bool,
+    /// A command that ended well has done what it was to do, whatever became of the lease.
+    pub(crate) success_stays: bool,
+}
+
+impl Rules {
+    pub(crate) fn new(
+        ttl: Duration,
+        grace: Option<Duration>,
+        has_terminal: bool,
+    ) -> Result<Rules, Failure> {
+        let grace = checked_grace(grace, ttl)?;
+        Ok(Rules { ttl, grace, deadline: None, has_terminal, success_stays: false })
+    }
+}
+
+fn checked_grace(asked: Option<Duration>, ttl: Duration) -> Result<Duration, Failure> {
+    let Some(grace) = asked else { return Ok((ttl / 6).min(Duration::from_secs(5))) };
+    let most = belief(ttl) / 2;
+    if grace >= most {
+        return Err(Failure::usage(format!(
+            "a grace of {} is too long for a ttl of {}: it must be below {}, so that there is time \
+             to renew",
+            times::show(grace),
+            times::show(ttl),
+            times::show(most),
+        )));
+    }
+    Ok(grace)
+}
+
+pub(crate) fn cannot<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Failure {
+    move |error| Failure::new(Exit::NotExecutable, format!("cannot {what}: {error}"))
+}
+
+/// Unix milliseconds until which the lease is good.
+pub(crate) fn deadline_unix_ms(guard: &Guard) -> u64 {
+    let left = u64::try_from(guard.time_left().as_millis()).unwrap_or(u64::MAX);
+    Host.now().unix_ms.saturating_add(left)
+}
+
+/// How the time of the command ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// By itself.
+    Itself(ExitStatus),
+    /// It was stopped, because the lock was lost. `all`: nothing of it runs any more.
+    Lost { all: bool },
+    /// It was stopped, because it had run for too long.
+    TooLong,
+}
+
+/// A lock, and the command that runs under it.
+pub(crate) struct Holding<'a> {
+    guard: &'a Guard,
+    pub(crate) kept: Kept,
+    section: Section,
+    child: Child,
+    pid: Option<Pid>,
+    rules: Rules,
+    began: Moment,
+    /// What reached us, and by us the command.
+    caught: Vec<Caught>,
+}
+
+impl<'a> Holding<'a> {
+    /// Starts the keeper, then the command, which `prepare` gives what only it gets. `Err` is what to end
+    /// with instead: the command was not started.
+    pub(crate) async fn begin(
+        client: &Client,
+        guard: &'a Guard,
+        command: &Resolved,
+        rules: Rules,
+        prepare: impl FnOnce(&mut std::process::Command),
+        signals: &mut Signals,
+    ) -> Result<Holding<'a>, Result<Exit, Failure>> {
+        let holder = guard.holder().to_string();
+        let liveness = client.liveness();
+        let allowance = kill_allowance(rules.ttl);
+        let kept = Kept::start(&holder, liveness.as_deref(), guard.deadline(), allowance);
+        let mut kept = tokio::select! {
+            biased;
+            signal = signals.ending() => return Err(Ok(signal.exit())),
+            kept = kept => kept.map_err(|e| Err(cannot("start the keeper process")(e)))?,
+        };
+        if !guard.is_held() {
+            return Err(Err(Failure::new(Exit::Lost, guard.lost().await.to_string())));
+        }
+        let mut shim = command.shim(kept.kills_at());
+        shim.env("LEASEHOLD_NAME", guard.name())
+            .env("LEASEHOLD_TOKEN", guard.token().to_string())
+            .env(COOKIE, &holder)
+            .env("LEASEHOLD_BACKEND", client.url())
+            .env("LEASEHOLD_DEADLINE", deadline_unix_ms(guard).to_string());
+        prepare(&mut shim);
+        if !rules.has_terminal {
+            shim.process_group(0);
+        }
+        let child = Command::from(shim).spawn().map_err(|e| Err(cannot("start a process")(e)))?;
+        let mut section = Section::new(&holder);
+        let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        if let Some(root) = pid.and_then(|pid| Root::of_child(pid, !rules.has_terminal)) {
+            section.begins_with(root);
+            kept.begins_with(root);
+        }
+        let began = Host.now().moment;
+        Ok(Holding { guard, kept, section, child, pid, rules, began, caught: vec![] })
+    }
+
+    /// Waits for the end of the command, and brings it about when the lock is lost or the time is up.
+    pub(crate) async fn supervise(&mut self, signals: &mut Signals) -> Result<Ended, Failure> {
+        let mut renewals = self.guard.renewals();
+        // A renewal before this moment was not seen as one.
+        self.kept.renewed(self.guard.deadline());
+        loop {
+            let to_look = self.to_grace().min(self.to_deadline());
+            tokio::select! {
+                biased;
+                status = self.child.wait() => {
+                    let status = status.map_err(cannot("learn how the command ended"))?;
+                    return Ok(self.over(status, signals).await);
+                }
+                lost = self.guard.lost() => return Ok(self.lost(&lost.to_string()).await),
+                Some(deadline) = renewals.next() => self.kept.renewed(deadline),
+                () = self.kept.gone() => {
+                    let why = "the keeper process has ended, or ends the command";
+                    return Ok(self.lost(why).await);
+                }
+                caught = signals.next() => self.forward(caught),
+                () = Host.sleep(to_look) => if self.to_grace().is_zero() {
+                    let name = self.guard.name();
+                    let mut why = format!("the lease of {name:?} could not be renewed in time");
+                    if let Some(trouble) = self.guard.trouble() {
+                        why = format!("{why}: {trouble}");
+                    }
+                    return Ok(self.lost(&why).await);
+                } else if self.to_deadline().is_zero() {
+                    let deadline = times::show(self.rules.deadline.unwrap_or_default());
+                    self.stop(&format!("it has run for {deadline}, its deadline")).await;
+                    return Ok(Ended::TooLong);
+                },
+            }
+        }
+    }
+
+    /// The signals that reached us while the command ran.
+    pub(crate) fn caught(&self) -> &[Caught] {
+        &self.caught
+    }
+
+    /// How long until the command has to be told to end, if nothing is renewed.
+    fn to_grace(&self) -> Duration {
+        let grace = self.rules.grace.saturating_sub(kill_allowance(self.rules.ttl));
+        self.kept.time_left().saturating_sub(grace)
+    }
+
+    /// How long the command may run on.
+    fn to_deadline(&self) -> Duration {
+        let ran = Host.now().moment.longest_since(self.began);
+        self.rules.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_sub(ran))
+    }
+
+    /// Hands a signal on. What the kernel sent to us by a terminal it sent to the command too.
+    fn forward(&mut self, caught: Caught) {
+        self.caught.push(caught);
+        let Some(signal) = procs::signal(caught.number) else { return };
+        match self.pid {
+            // The child was not waited for, so the number is still its own. If all have ended, they
+            // need no signal.
+            Some(pid) if !self.rules.has_terminal => drop(kill_process_group(pid, signal)),
+            _ if caught.by_kernel => {}
+            _ => self.section.signal(signal),
+        }
+    }
+
+    /// The command has ended by itself, or so it seems.
+    async fn over(&mut self, status: ExitStatus, signals: &mut Signals) -> Ended {
+        // What came with the command's end may be its cause; what comes now is meant for us.
+        self.caught.extend(signals.so_far());
+        if self.rules.success_stays && status.success() {
+            return Ended::Itself(status);
+        }
+        // The keeper kills when the lease was not renewed for too long, because we were stopped or
+        // the store was away; then the lock is as good as lost, also if a renewal comes after all.
+        let killed = status.signal() == Some(Signal::KILL.as_raw());
+        if self.kept.is_gone() || (killed && self.kept.time_left().is_zero()) {
+            return self.lost("the lease was not renewed in time").await;
+        }
+        Ended::Itself(status)
+    }
+
+    async fn lost(&mut self, why: &str) -> Ended {
+        Ended::Lost { all: self.stop(why).await }
+    }
+
+    /// Ends the section while the lease lasts. Says whether all are dead.
+    ///
+    /// This blocks, on purpose: nothing else matters any more, and the keeper watches the time.
+    async fn stop(&mut self, why: &str) -> bool {
+        let grace = self.kept.time_left().min(self.rules.grace);
+        say(&match grace.is_zero() {
+            true => format!("{why}: killing the command"),
+            false => format!("{why}: the command has {} to end", times::show(grace)),
+        });
+        if !grace.is_zero() {
+            self.section.ask_to_end(grace);
+        }
+        match self.section.kill_and_wait(Some(KILL_PATIENCE)) {
+            Ok(_) => {
+                // All are dead, the child too: this does not block.
+                let _ = self.child.wait().await;
+                true
+            }
+            Err(problem) => {
+                say(&problem);
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grace_leaves_time_to_renew() {
+        let secs = Duration::from_secs;
+        let grace = checked_grace;
+        assert_eq!(grace(None, secs(30)).expect("default"), secs(5));
+        assert_eq!(grace(None, secs(3)).expect("default"), Duration::from_millis(500));
+        assert_eq!(grace(Some(secs(11)), secs(30)).expect("fits"), secs(11));
+        assert!(grace(Some(secs(12)), secs(30)).is_err_and(|f| f.exit == Exit::Usage));
+        assert_eq!(grace(Some(secs(0)), secs(30)).expect("none at all"), secs(0));
+    }
+}

@@ -1,0 +1,160 @@
+//! Making what was done once, or failed for good, count no more.
+
+use std::sync::Arc;
+
+use leasehold_core::backend::{Expected, Fate, Key, Written};
+use leasehold_core::once;
+use leasehold_core::record::{FencingToken, Kind, Outcome, Progress, Record, WriteId};
+
+use crate::client::{Client, Shared};
+use crate::env::host_label;
+use crate::error::{Error, ErrorKind};
+use crate::force::{TRIES, be_patient};
+use crate::holder::HeldBy;
+use crate::status::{checked, lease_of, stopped, used_as};
+
+/// What resetting something that is to be done once came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Reset {
+    /// It was forgotten, with all earlier keys: whatever its key, it runs again.
+    Forgotten {
+        /// How far it had come.
+        outcome: Outcome,
+        /// The token now.
+        token: FencingToken,
+    },
+    /// There was nothing to forget; nothing was written.
+    Nothing,
+    /// Somebody runs it, as far as one look can tell; nothing was written.
+    /// [`Client::force_release`] ends that.
+    Running {
+        /// Who.
+        holder: HeldBy,
+    },
+    /// While we were at it, it went on, and what came of that was left alone.
+    Changed {
+        /// How far it has come now.
+        now: Option<Outcome>,
+    },
+}
+
+impl Client {
+    /// Forgets that something was done once, or failed for good. `reason` and who we are stay in the
+    /// record until the next run's end.
+    ///
+    /// It forgets one state only: the one that it sees first. A run that goes on is left alone, and so is
+    /// a record that cannot be read ([`Corrupt`](ErrorKind::Corrupt)) or a name that is used as something
+    /// else ([`Invalid`](ErrorKind::Invalid)).
+    ///
+    /// With `Unavailable` it may have come to pass or not: the store did not answer, or its answer was
+    /// lost and the record has moved on since.
+    pub async fn reset(&self, name: &str, reason: &str) -> Result<Reset, Error> {
+        let key = checked(name)?;
+        let (shared, reason) = (Arc::clone(&self.0), reason.to_owned());
+        let job = async move { reset(&shared, &key, &reason).await };
+        self.0.on_driver(job).await.unwrap_or_else(stopped)
+    }
+}
+
+/// What is told apart from what comes later: the key, the run that came so far, how far.
+type Target = (String, FencingToken, Progress);
+
+fn target_of(outcome: &Outcome) -> Target {
+    (outcome.key.clone(), outcome.token, outcome.state)
+}
+
+async fn reset(shared: &Shared, key: &Key, reason: &str) -> Result<Reset, Error> {
+    let by = host_label();
+    let mut target: Option<Target> = None;
+    // Our writes, of which any may have landed, and what each would mean.
+    let mut ours: Vec<(WriteId, Reset)> = vec![];
+    // The highest token that a write of unknown fate was to set.
+    let mut open: Option<FencingToken> = None;
+    let mut trouble = None;
+    for _ in 0..TRIES {
+        let reading = shared.backend.read(key).await;
+        let reading = reading.map_err(|e| shared.backend_error("read", key, &e))?;
+        let Some(found) = reading.record else { return Ok(Reset::Nothing) };
+        let before = match Record::decode(&found.bytes) {
+            Ok(before) if !before.token.is_last() => before,
+            Ok(_) => return Err(damaged(shared, key, "its token is the last one")),
+            Err(bad) => return Err(damaged(shared, key, &bad.to_string())),
+        };
+        if let Some((_, landed)) = ours.iter().find(|(id, _)| *id == before.write) {
+            return Ok(landed.clone());
+        }
+        if open.is_some_and(|token| before.token >= token) {
+            return Err(not_known(shared, key));
+        }
+        if before.kind != Kind::Once {
+            return Err(other_kind(shared, key, before.kind));
+        }
+        let now_ms = shared.env.now().unix_ms;
+        if let Some(holder) = before.holder() {
+            let (is_over, left) = lease_of(shared, &found, holder);
+            if !is_over {
+                let holder = HeldBy::new(holder, before.token, now_ms, left);
+                return Ok(Reset::Running { holder });
+            }
+        }
+        let Some(outcome) = before.outcome.clone() else {
+            return Ok(if target.is_some() {
+                Reset::Changed { now: None }
+            } else {
+                Reset::Nothing
+            });
+        };
+        if *target.get_or_insert_with(|| target_of(&outcome)) != target_of(&outcome) {
+            return Ok(Reset::Changed { now: Some(outcome) });
+        }
+        let write = WriteId(shared.env.unique());
+        let record = once::reset(&before, &by, reason, now_ms, write);
+        let forgotten = Reset::Forgotten { outcome, token: record.token };
+        ours.push((write, forgotten.clone()));
+        let expected = Expected::Version(found.version);
+        match shared.backend.write(key, &expected, &record.encode()).await {
+            Ok(Written::Applied(_)) => return Ok(forgotten),
+            Ok(Written::Conflict(_)) => {}
+            Err(e) => {
+                if e.fate != Fate::NotSent {
+                    open = Some(record.token);
+                }
+                be_patient(shared, &e).await;
+                trouble = Some(e);
+            }
+        }
+    }
+    Err(match trouble {
+        Some(e) => shared.backend_error("reset", key, &e),
+        None => Error::new(
+            ErrorKind::Unavailable,
+            format!("cannot reset {key:?}: its record kept changing; try again"),
+        ),
+    })
+}
+
+fn damaged(shared: &Shared, key: &Key, why: &str) -> Error {
+    let place = shared.backend.locate(key);
+    let why = format!(
+        "cannot reset {key:?} at {place}: {why}; nothing was overwritten: look at it, then replace it \
+         with `leasehold break`, which forgets all that was done too"
+    );
+    Error::new(ErrorKind::Corrupt, why)
+}
+
+fn other_kind(shared: &Shared, key: &Key, kind: Kind) -> Error {
+    let place = shared.backend.url();
+    let why = format!("cannot reset {key:?} at {place}: the name is in use {}", used_as(kind));
+    Error::new(ErrorKind::Invalid, why)
+}
+
+/// Our write may have landed and been written over, or another's may have come first.
+fn not_known(shared: &Shared, key: &Key) -> Error {
+    let place = shared.backend.url();
+    let why = format!(
+        "the store's answer was lost when {key:?} at {place} was reset, and it has moved on since: \
+         whether it was reset before that is not known"
+    );
+    Error::new(ErrorKind::Unavailable, why)
+}
