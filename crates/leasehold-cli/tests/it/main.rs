@@ -9,6 +9,7 @@ mod doctor;
 mod host;
 mod init;
 mod other_language;
+mod readme;
 mod store;
 mod terminal;
 mod tools;
