@@ -164,6 +164,9 @@ impl Exam {
         let plan = self.plan();
         self.report.tell("a held lock", plan.held());
         self.report.tell("a waiter", plan.waiting());
+        if let Some(bill) = self.probe.backend.admin().and_then(Admin::bill) {
+            self.report.tell("cost", note(bill));
+        }
     }
 
     fn plan(&self) -> Plan {

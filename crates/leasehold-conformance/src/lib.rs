@@ -23,6 +23,7 @@ mod faulty;
 mod fixture;
 mod history;
 mod mutex;
+mod once;
 mod process;
 mod report;
 mod setup;
@@ -173,10 +174,49 @@ cases! { $
     mutex_unknown_fields_survive: Virtual = mutex::damage::unknown_fields_survive;
     mutex_bad_names_are_refused: Virtual = mutex::damage::bad_names_are_refused;
 
+    once_one_of_many_runs: Real = once::race::one_of_many_runs;
+    once_cancelled_run_is_left_to_the_next: Real = once::race::cancelled_run_is_left_to_the_next;
+    once_lost_run_is_stopped: Real = once::race::lost_run_is_stopped;
+
+    once_new_key_runs_and_old_never_does: Virtual = once::keys::new_key_runs_and_old_never_does;
+    once_old_keys_are_remembered: Virtual = once::keys::old_keys_are_remembered;
+    once_old_completion_counts_no_more: Real = once::keys::old_completion_counts_no_more;
+
+    once_failure_adds_up_over_all: Virtual = once::failure::adds_up_over_all;
+    once_failure_run_competes_again: Virtual = once::failure::run_competes_again;
+    once_failure_backs_off: Virtual = once::failure::backs_off;
+    once_failure_comes_by_deadline: Virtual = once::failure::comes_by_deadline;
+
+    once_crash_is_resumed: Virtual = once::resume::crash_is_resumed;
+    once_interrupted_is_resumed_at_once: Virtual = once::resume::interrupted_is_resumed_at_once;
+    once_late_end_is_superseded: Virtual = once::resume::late_end_is_superseded;
+    once_late_end_counts_if_nobody_came: Virtual = once::resume::late_end_counts_if_nobody_came;
+
+    once_not_needed_leaves_no_trace: Virtual = once::needed::not_needed_leaves_no_trace;
+    once_waiters_inherit_or_ask: Virtual = once::needed::waiters_inherit_or_ask;
+
+    once_lost_replies_are_read_back: Virtual = once::network::lost_replies_are_read_back;
+    once_late_answer_changes_nothing: Virtual = once::network::late_answer_changes_nothing;
+    once_late_completion_lands_in_time_or_never: Virtual =
+        once::network::late_completion_lands_in_time_or_never;
+    once_store_away_is_waited_for: Virtual = once::network::store_away_is_waited_for;
+    once_unheard_completion_is_done: Virtual = once::network::unheard_completion_is_done;
+    once_saving_survives_faults: Virtual = once::network::saving_survives_faults;
+    once_any_weather: Virtual = once::weather::any_weather;
+
+    once_wrong_kind_is_refused: Virtual = once::damage::wrong_kind_is_refused;
+    once_damage_is_refused_and_untouched: Virtual = once::damage::is_refused_and_untouched;
+    once_unknown_fields_survive: Virtual = once::damage::unknown_fields_survive;
+    once_bad_keys_are_refused: Virtual = once::damage::bad_keys_are_refused;
+
     process_killed_holder_is_succeeded: Processes = process::killed_holder_is_succeeded;
     process_vanished_holder_is_succeeded: Processes = process::vanished_holder_is_succeeded;
     process_frozen_holder_is_succeeded: Processes = process::frozen_holder_is_succeeded;
     process_briefly_frozen_holder_goes_on: Processes = process::briefly_frozen_holder_goes_on;
     process_races_are_linearizable: Processes = process::races_are_linearizable;
     process_counting: Processes = process::processes_count;
+    process_once_runs_in_one: Processes = once::process::runs_in_one;
+    process_once_killed_runner_is_resumed: Processes = once::process::killed_runner_is_resumed;
+    process_once_frozen_runner_is_superseded: Processes =
+        once::process::frozen_runner_is_superseded;
 }

@@ -21,18 +21,18 @@ pub(crate) mod token;
 pub(crate) mod weather;
 
 /// The newest state of the record, and its version.
-async fn stored(backend: &Arc<dyn Backend>, name: &str) -> Option<Versioned> {
+pub(crate) async fn stored(backend: &Arc<dyn Backend>, name: &str) -> Option<Versioned> {
     backend.read(&key(name)).await.unwrap_or_else(|e| panic!("read {name}: {e}")).record
 }
 
 /// The record as the protocol reads it.
-async fn record(backend: &Arc<dyn Backend>, name: &str) -> Option<Record> {
+pub(crate) async fn record(backend: &Arc<dyn Backend>, name: &str) -> Option<Record> {
     let stored = stored(backend, name).await?;
     Some(Record::decode(&stored.bytes).unwrap_or_else(|e| panic!("{name}: {e}")))
 }
 
 /// Puts these bytes in the record's place, whatever stands there.
-async fn plant(backend: &Arc<dyn Backend>, name: &str, bytes: &[u8]) -> Version {
+pub(crate) async fn plant(backend: &Arc<dyn Backend>, name: &str, bytes: &[u8]) -> Version {
     let before = stored(backend, name).await;
     let expected = before.map_or(Expected::Absent, |state| Expected::Version(state.version));
     match backend.write(&key(name), &expected, bytes).await {

@@ -22,12 +22,12 @@ use tokio::runtime::Builder;
 
 use crate::contract::history::Race;
 use crate::setup::{Setup, key, millis, pass, soon, within};
-use crate::{Fixture, Operation};
+use crate::{Fixture, Operation, once};
 
 const ROLE: &str = "LEASEHOLD_SECOND_ROLE";
 const URL: &str = "LEASEHOLD_SECOND_URL";
 const TTL_MS: &str = "LEASEHOLD_SECOND_TTL_MS";
-const COUNTER: &str = "LEASEHOLD_SECOND_COUNTER";
+pub(crate) const COUNTER: &str = "LEASEHOLD_SECOND_COUNTER";
 
 /// How often each process raises the counter.
 const TIMES: u64 = 25;
@@ -47,9 +47,13 @@ pub(crate) fn play(fixture: &'static dyn Fixture) {
         if given(ROLE) == "race" {
             return race(fixture, backend).await;
         }
+        if given(ROLE) == "once" {
+            return once::process::compete(fixture, &given(URL), Path::new(&given(COUNTER))).await;
+        }
         let client = Client::new(backend).expect("a client");
         match given(ROLE).as_str() {
             "hold" => hold(&client, ttl).await,
+            "run" => once::process::run(&client, ttl).await,
             "count" => {
                 count(&client, Path::new(&given(COUNTER))).await;
                 say("counted");
@@ -59,7 +63,7 @@ pub(crate) fn play(fixture: &'static dyn Fixture) {
     });
 }
 
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     // One write, so that nothing comes in between.
     let line = format!("@{what}\n");
     std::io::stderr().write_all(line.as_bytes()).expect("the first process listens");
@@ -118,14 +122,14 @@ async fn race(fixture: &dyn Fixture, backend: Arc<dyn Backend>) {
 }
 
 /// A second process.
-struct Second {
-    child: Child,
+pub(crate) struct Second {
+    pub(crate) child: Child,
     orders: ChildStdin,
     said: tokio::io::Lines<BufReader<ChildStderr>>,
 }
 
 impl Second {
-    fn start(s: &Setup, role: &str, more: &[(&str, String)]) -> Second {
+    pub(crate) fn start(s: &Setup, role: &str, more: &[(&str, String)]) -> Second {
         let url = s.store.shared_url.as_ref().expect("a store for several processes");
         let mut command = Command::new(std::env::current_exe().expect("the test program"));
         command
@@ -152,7 +156,7 @@ impl Second {
     }
 
     /// Waits for a line that starts with this word, and gives the rest.
-    async fn hear(&mut self, word: &str) -> String {
+    pub(crate) async fn hear(&mut self, word: &str) -> String {
         let hearing = async {
             loop {
                 let line = self.said.next_line().await.expect("text");
@@ -170,7 +174,7 @@ impl Second {
         soon(word, hearing).await
     }
 
-    async fn order(&mut self, order: &str) {
+    pub(crate) async fn order(&mut self, order: &str) {
         let line = format!("{order}\n");
         self.orders.write_all(line.as_bytes()).await.expect("the second process listens");
         self.orders.flush().await.expect("the second process listens");
@@ -182,7 +186,7 @@ impl Second {
     }
 
     /// Freezes it, and waits until it is frozen.
-    async fn freeze(&self) {
+    pub(crate) async fn freeze(&self) {
         kill_process(self.pid(), Signal::STOP).expect("it runs");
         let look = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         let frozen = async {
@@ -193,7 +197,7 @@ impl Second {
         soon("it is frozen", frozen).await;
     }
 
-    fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         kill_process(self.pid(), Signal::CONT).expect("it is there");
     }
 }
@@ -327,10 +331,10 @@ pub(crate) async fn processes_count(s: &Setup) {
 }
 
 /// A file that is removed in the end.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    fn new() -> Scratch {
+    pub(crate) fn new() -> Scratch {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let n = LAST.fetch_add(1, Ordering::Relaxed);
         let name = format!("leasehold-counter-{}-{n}", std::process::id());

@@ -10,6 +10,7 @@ mod host;
 mod init;
 mod once_on_bucket;
 mod other_language;
+mod readme;
 mod store;
 mod terminal;
 mod tools;
@@ -43,7 +44,7 @@ mod on_fake_bucket {
 
     #[expect(clippy::unnecessary_wraps, reason = "another kind may not be had")]
     fn world() -> Option<World> {
-        Some(World::on(Store::on_fake()))
+        Some(World::on(Store::on_fake_bucket()))
     }
 
     mod codes;
@@ -64,7 +65,44 @@ mod on_fake_gcs_server {
     use crate::world::World;
 
     fn world() -> Option<World> {
-        Store::outside().map(World::on)
+        Store::on_outside_bucket().map(World::on)
+    }
+
+    mod codes;
+    mod crashes;
+    mod loss;
+    mod output;
+    mod script;
+    mod signals;
+}
+
+#[path = "cases"]
+#[expect(clippy::duplicate_mod, reason = "the same cases on another store")]
+mod on_fake_database {
+    use crate::store::Store;
+    use crate::world::World;
+
+    #[expect(clippy::unnecessary_wraps, reason = "another kind may not be had")]
+    fn world() -> Option<World> {
+        Some(World::on(Store::on_fake_database()))
+    }
+
+    mod codes;
+    mod crashes;
+    mod loss;
+    mod output;
+    mod script;
+    mod signals;
+}
+
+#[path = "cases"]
+#[expect(clippy::duplicate_mod, reason = "the same cases on another store")]
+mod on_spanner_emulator {
+    use crate::store::Store;
+    use crate::world::World;
+
+    fn world() -> Option<World> {
+        Store::on_outside_database().map(World::on)
     }
 
     mod codes;

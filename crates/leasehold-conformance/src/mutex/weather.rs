@@ -94,7 +94,7 @@ impl Beliefs {
 }
 
 /// Every third request meets a fault, by a generator with this seed.
-fn spoil(store: &Faulty, seed: u64) {
+pub(crate) fn spoil(store: &Faulty, seed: u64) {
     let mut state = seed;
     store.when(move |_| {
         let next = state.wrapping_mul(6_364_136_223_846_793_005);
