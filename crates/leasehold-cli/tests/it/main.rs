@@ -9,6 +9,7 @@ mod doctor;
 mod host;
 mod init;
 mod other_language;
+mod spanner;
 mod store;
 mod terminal;
 mod tools;
