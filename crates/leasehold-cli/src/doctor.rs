@@ -179,7 +179,7 @@ impl Exam {
         for Step { what, state } in &steps {
             match state {
                 StepState::Wrong(why) => {
-                    self.report.tell("settings", warn(format!("{what}: {why}")))
+                    self.report.tell("settings", warn(format!("{what}: {why}")));
                 }
                 StepState::Planned => {
                     let fact = format!("{what} is lacking: `leasehold init` makes it");
