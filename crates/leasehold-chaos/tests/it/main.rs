@@ -4,5 +4,6 @@
 mod bucket;
 mod convicted;
 mod cut;
+mod database;
 mod harness;
 mod short;

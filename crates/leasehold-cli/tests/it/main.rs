@@ -11,6 +11,7 @@ mod init;
 mod once_on_bucket;
 mod other_language;
 mod readme;
+mod spanner;
 mod store;
 mod terminal;
 mod tools;
@@ -71,6 +72,9 @@ mod on_fake_gcs_server {
     mod codes;
     mod crashes;
     mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
     mod output;
     mod script;
     mod signals;
@@ -90,6 +94,9 @@ mod on_fake_database {
     mod codes;
     mod crashes;
     mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
     mod output;
     mod script;
     mod signals;
