@@ -5,6 +5,7 @@
 
 mod bucket;
 mod credentials;
+mod demo;
 mod doctor;
 mod host;
 mod init;
@@ -28,6 +29,7 @@ mod on_files {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod once;
     mod once_ends;
@@ -50,6 +52,7 @@ mod on_fake_bucket {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod once;
     mod once_ends;
@@ -71,6 +74,7 @@ mod on_fake_gcs_server {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod once;
     mod once_ends;
