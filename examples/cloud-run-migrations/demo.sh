@@ -18,12 +18,12 @@ count=${COUNT:-20}
 case $mode in
   good | fail | broken) rehearse=$mode ;;
   kill) rehearse=pause ;;
-  *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+  *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
 esac
 
-cargo build --quiet --release --package cloud-run-migrations --package leasehold-cli
+cargo build --quiet --package cloud-run-migrations --package leasehold-cli
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-PATH=$target/release:$PATH
+PATH=$target/debug:$PATH
 service=(cloud-run-migrations)
 [ -z "${ENTRYPOINT:-}" ] || service=(sh entrypoint.sh)
 
@@ -31,7 +31,7 @@ dir=$(mktemp -d)
 pids=()
 finish() {
   kill "${pids[@]}" 2>/dev/null || true
-  wait
+  while anybody; do sleep 0.1; done
   rm -rf "$dir"
 }
 trap finish EXIT
@@ -42,10 +42,11 @@ export LEASEHOLD_BACKEND=${2:-file://$dir/locks}
 export LOCK=demo/$(date +%s)-$$
 
 lines() { cat "$dir"/*.log | grep "$1" || true; }
+anybody() { for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null && return; done; false; }
 # Waits until that many lines say it, or nobody is left to say it.
 wait_for() {
   until [ "$(lines "$2" | wc -l)" -ge "$1" ]; do
-    kill -0 "${pids[@]}" 2>/dev/null || [ -n "$(jobs -rp)" ] || return 0
+    anybody || return 0
     sleep 0.1
   done
 }
@@ -55,6 +56,7 @@ for n in $(seq "$count"); do
   # Its own process group, so that the kill below gets whatever belongs to the instance.
   setsid "${service[@]}" >"$dir/$n.log" 2>&1 &
   pids+=($!)
+  disown
 done
 echo "$count instances are starting"
 
@@ -67,19 +69,22 @@ if [ "$mode" = kill ]; then
   alive=$((count - 1))
 fi
 case $mode in
-  broken) wait_for "$alive" 'failed' ;;
+  broken) wait_for "$alive" ' failed 3 times' ;;
   *) wait_for "$alive" '^serving' ;;
 esac
-echo "after $(($(date +%s) - began)) s:"
 
-echo; echo "migrations, and who ran them:"
-grep -H -e '^migrating' -e '^applied' "$dir"/*.log | sed "s|$dir/||; s|\.log:|	|" | sort -k3,3 -s
-echo; echo "what they said last:"
-tail -qn 1 "$dir"/*.log | sed 's/port [0-9]*/a port/; s/process [0-9]*/a process/' | sort | uniq -c
+echo; echo "after $(($(date +%s) - began)) s, who migrated:"
+# In the order of the attempts, and of those who took over.
+for log in $(grep -H '^migrating' "$dir"/*.log | sort -t' ' -k3,3n -k5,5n | cut -d: -f1 | awk '!seen[$0]++'); do
+  echo "  instance $(basename "$log" .log)"
+  grep -e '^migrating' -e '^applied' -e '^migrated$' "$log" | sed 's/^/    /'
+done
+echo; echo "all others:"
+grep -hv -e '^migrating' -e '^applied' -e '^serving' -e '^pausing' -e '^migrated$' "$dir"/*.log | sort | uniq -c
 
 healthy=0
 for port in $(lines '^serving' | grep -o '[0-9]*$'); do
   answer=$(curl --silent --max-time 10 "http://127.0.0.1:$port/") || answer="no answer"
-  [ "$answer" = "3 orders, 200.00 EUR" ] && healthy=$((healthy + 1))
+  [ "$answer" != "3 orders, 200.00 EUR" ] || healthy=$((healthy + 1))
 done
 echo; echo "healthy: $healthy of $count"

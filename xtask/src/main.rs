@@ -22,7 +22,8 @@ usage: cargo xtask COMMAND
   ci                `checks`, then `test`
   tidy              check the house rules that a program can check
   bench [WHAT]      measure, and assert nothing: files, gcs, or `gcs PART`
-  servers up gcs    stand-ins for Google Cloud Storage, to try leasehold with
+  servers up gcs|spanner
+                    stand-ins for Google Cloud Storage or Cloud Spanner, to try leasehold with
 
 the long forms of the proof, see docs/proof.md:
 
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         ["sim", arguments @ ..] => sim::start(arguments),
         ["model", arguments @ ..] => model::search(arguments),
         ["servers", "up", "gcs"] => servers::up_gcs(),
+        ["servers", "up", "spanner"] => servers::up_spanner(),
         ["bench", arguments @ ..] => bench::measure(arguments),
         ["chaos", arguments @ ..] => chaos::run(arguments),
         ["checks"] => ci::checks().map(drop),

@@ -20,8 +20,13 @@ use conformance::Conformance;
 
 const SKIPPED: &str = "SKIPPED: ";
 
-/// The environment variable in which the tests find the address of a fake-gcs-server.
-const OUTSIDE_GCS: &str = "LEASEHOLD_GCS_SERVER";
+/// The servers of others: the environment variable in which the tests find the address, and what starts one.
+const OUTSIDE: [(&str, Start); 2] = [
+    ("LEASEHOLD_GCS_SERVER", servers::fake_gcs_server),
+    ("LEASEHOLD_SPANNER_SERVER", servers::spanner_emulator),
+];
+
+type Start = fn() -> Result<Server>;
 
 pub(crate) fn run(filters: &[&str]) -> Result {
     measure(filters)?.close()
@@ -44,14 +49,14 @@ pub(crate) fn measure(filters: &[&str]) -> Result<Report> {
         report.counts.failed += 1;
         return Ok(report);
     }
-    // It lives until the end of this function.
-    let gcs = outside_gcs(&mut report);
+    // They live until the end of this function.
+    let outside = outside(&mut report);
     // `--all-targets` leaves the documentation's examples out, so they are a run of their own.
     for kind in ["--all-targets", "--doc"] {
         let mut tests = cargo(&["test", "--workspace", "--no-fail-fast", kind, "--"]);
         tests.args(filters).env("LEASEHOLD_SKIPPED_FILE", &skipped_file);
         tests.env(conformance::REPORT, &conformance_file);
-        tests.envs(gcs.as_ref().map(|server| (OUTSIDE_GCS, server.url())));
+        tests.envs(outside.iter().map(|(variable, server)| (variable, server.url())));
         report.run(&mut tests)?;
     }
     // What has bugs planted in it is a build of its own.
@@ -67,13 +72,20 @@ pub(crate) fn measure(filters: &[&str]) -> Result<Report> {
     Ok(report)
 }
 
-/// Somebody else's Google Cloud Storage for the tests, unless whoever calls has one. Where it cannot be had,
-/// the tests that need it are skipped, and say so.
-fn outside_gcs(report: &mut Report) -> Option<Server> {
-    if env::var_os(OUTSIDE_GCS).is_some_and(|address| !address.is_empty()) {
-        return None;
+/// Starts somebody else's server for each store, unless whoever calls has one. Where one cannot be had, the
+/// tests that need it are skipped, and say so.
+fn outside(report: &mut Report) -> Vec<(&'static str, Server)> {
+    let mut servers = vec![];
+    for (variable, start) in OUTSIDE {
+        if env::var_os(variable).is_some_and(|address| !address.is_empty()) {
+            continue;
+        }
+        match start() {
+            Ok(server) => servers.push((variable, server)),
+            Err(why) => report.note(&why),
+        }
     }
-    servers::fake_gcs_server().map_err(|why| report.note(&why)).ok()
+    servers
 }
 
 /// What came of the tests.

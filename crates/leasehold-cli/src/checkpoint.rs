@@ -144,8 +144,8 @@ pub(crate) fn command(options: Checkpoint) -> Result<Exit, Failure> {
     };
     let answer = ask(&socket, &question).map_err(|error| {
         let why = format!(
-            "no answer from the `leasehold once` that runs this ({error}): it has ended, or the lock \
-             is lost; if a checkpoint was to be saved, it may be saved or not"
+            "no answer from the `leasehold once` that runs this ({error}): it has ended, or the \
+             lock is lost; if a checkpoint was to be saved, it may be saved or not"
         );
         Failure::new(Exit::Lost, why)
     })?;
@@ -190,8 +190,8 @@ fn bytes(value: Option<OsString>) -> Result<Vec<u8>, Failure> {
     };
     if bytes.len() > MAX_CHECKPOINT_BYTES {
         return Err(Failure::usage(format!(
-            "a checkpoint has at most {MAX_CHECKPOINT_BYTES} bytes, and this one has more: save where \
-             the rest is"
+            "a checkpoint has at most {MAX_CHECKPOINT_BYTES} bytes, and this one has more: save \
+             where the rest is"
         )));
     }
     Ok(bytes)

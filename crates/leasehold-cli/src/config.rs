@@ -275,14 +275,14 @@ fn part_of_a_path(text: &str) -> Result<String, String> {
 
 fn table(text: &str) -> Result<String, String> {
     let most = LONGEST_TABLE - TABLE_SUFFIX.len();
-    let is_name = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    let is_name = text.starts_with(|c: char| c.is_ascii_alphabetic());
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     if is_name && text.len() <= most && text.bytes().all(is_plain) {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "is {text:?}: it must be the name of a table, of letters, digits and _, of at most {most} \
-         characters (our table has the same name with {TABLE_SUFFIX} behind it)"
+        "is {text:?}: it must be the name of a table: a letter, then letters, digits and _, at \
+         most {most} in all (our table has the same name with {TABLE_SUFFIX} behind it)"
     ))
 }
 

@@ -33,17 +33,20 @@ pub(crate) fn key_of(path: &Path) -> Result<String, String> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> String {
-    format!("--key-file: {} cannot be read: {error}", path.display())
+    refused(path, format_args!("cannot be read: {error}"))
+}
+
+fn refused(path: &Path, why: impl std::fmt::Display) -> String {
+    // Without the dot in the middle.
+    let path: PathBuf = path.components().collect();
+    format!("--key-file: {} {why}", path.display())
 }
 
 fn of_directory(dir: &Path) -> Result<String, String> {
     let mut files = vec![];
     collect(dir, Path::new("."), DEEPEST, &mut files)?;
     if files.is_empty() {
-        return Err(format!(
-            "--key-file: {} has no files in it: is it what was meant?",
-            dir.display()
-        ));
+        return Err(refused(dir, "has no files in it: is it what was meant?"));
     }
     files.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
     let mut list = Sha256::new();
@@ -65,7 +68,7 @@ fn collect(
 ) -> Result<(), String> {
     let dir = root.join(below);
     if depth == 0 {
-        return Err(format!("--key-file: {} is too deep", dir.display()));
+        return Err(refused(&dir, "is too deep"));
     }
     for entry in fs::read_dir(&dir).map_err(|e| unreadable(&dir, &e))? {
         let entry = entry.map_err(|e| unreadable(&dir, &e))?;
@@ -79,10 +82,8 @@ fn collect(
         match (meta.is_dir(), is_link) {
             (true, false) => collect(root, &path, depth - 1, files)?,
             (true, true) => {
-                return Err(format!(
-                    "--key-file: {} is a link to a directory, and those are not followed",
-                    full.display()
-                ));
+                let why = "is a link to a directory, and those are not followed";
+                return Err(refused(&full, why));
             }
             (false, _) => files.push(path),
         }
@@ -95,7 +96,7 @@ fn of_file(path: &Path) -> Result<String, String> {
     let what = fs::metadata(path).map_err(failed)?;
     // A pipe, say, could be waited for without end.
     if !what.is_file() {
-        return Err(format!("--key-file: {} is not a regular file", path.display()));
+        return Err(refused(path, "is not a regular file"));
     }
     let mut file = File::open(path).map_err(failed)?;
     let mut hash = Sha256::new();

@@ -243,8 +243,8 @@ async fn recorded(
         recorded = recording => Ok(recorded?),
         _ = signals.ending() => Err(Failure::new(
             Exit::Unreachable,
-            "the command has ended, and the store had not confirmed that when we were asked to end: it \
-             is not known whether it is recorded",
+            "the command has ended, and the store had not confirmed that when we were asked to \
+             end: it is not known whether it is recorded",
         )),
     }
 }

@@ -21,13 +21,17 @@ pub(crate) async fn reset(options: cli::Reset, backend: Option<&str>) -> Result<
         Reset::Forgotten { outcome, token } => (
             Exit::Done,
             format!("{name:?} is forgotten ({}); its token is now {token}", what(&outcome)),
-            json!({ "outcome": "forgotten", "was": outcome_json(&outcome, false), "token": token.0 }),
+            json!({
+                "outcome": "forgotten",
+                "was": outcome_json(&outcome, false),
+                "token": token.0,
+            }),
         ),
         Reset::Running { holder } => (
             Exit::NotAcquired(NOT_ACQUIRED),
             format!(
-                "{name:?} is run by {holder}: nothing was forgotten; wait, or end that with `leasehold \
-                 break` first"
+                "{name:?} is run by {holder}: nothing was forgotten; wait, or end that with \
+                 `leasehold break` first"
             ),
             json!({ "outcome": "running", "holder": status::holder_json(&holder) }),
         ),

@@ -94,9 +94,14 @@ impl Section {
     pub(crate) fn ask_to_end(&self, grace: Duration) {
         self.signal(Signal::TERM);
         self.signal(Signal::CONT);
+        self.await_end(grace);
+    }
+
+    /// Waits until every member has ended, for at most `patience`.
+    pub(crate) fn await_end(&self, patience: Duration) {
         if let Ok(all) = procs::all() {
             let members = self.members_among(&all, Look::All, |_| false).cloned();
-            await_ends(&members.collect::<Vec<_>>(), grace);
+            await_ends(&members.collect::<Vec<_>>(), patience);
         }
     }
 

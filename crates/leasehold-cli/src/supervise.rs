@@ -91,6 +91,8 @@ pub(crate) struct Holding<'a> {
     pid: Option<Pid>,
     rules: Rules,
     began: Moment,
+    /// Since when the command is asked to end, because it has run for too long.
+    late: Option<Moment>,
     /// What reached us, and by us the command.
     caught: Vec<Caught>,
 }
@@ -136,7 +138,7 @@ impl<'a> Holding<'a> {
             kept.begins_with(root);
         }
         let began = Host.now().moment;
-        Ok(Holding { guard, kept, section, child, pid, rules, began, caught: vec![] })
+        Ok(Holding { guard, kept, section, child, pid, rules, began, late: None, caught: vec![] })
     }
 
     /// Waits for the end of the command, and brings it about when the lock is lost or the time is up.
@@ -159,20 +161,42 @@ impl<'a> Holding<'a> {
                     return Ok(self.lost(why).await);
                 }
                 caught = signals.next() => self.forward(caught),
-                () = Host.sleep(to_look) => if self.to_grace().is_zero() {
-                    let name = self.guard.name();
-                    let mut why = format!("the lease of {name:?} could not be renewed in time");
-                    if let Some(trouble) = self.guard.trouble() {
-                        why = format!("{why}: {trouble}");
+                () = Host.sleep(to_look) => {
+                    if let Some(ended) = self.look_at_time().await {
+                        return Ok(ended);
                     }
-                    return Ok(self.lost(&why).await);
-                } else if self.to_deadline().is_zero() {
-                    let deadline = times::show(self.rules.deadline.unwrap_or_default());
-                    self.stop(&format!("it has run for {deadline}, its deadline")).await;
-                    return Ok(Ended::TooLong);
-                },
+                }
             }
         }
+    }
+
+    /// Acts if a time is over.
+    async fn look_at_time(&mut self) -> Option<Ended> {
+        if self.to_grace().is_zero() {
+            let mut why =
+                format!("the lease of {:?} could not be renewed in time", self.guard.name());
+            if let Some(trouble) = self.guard.trouble() {
+                why = format!("{why}: {trouble}");
+            }
+            return Some(self.lost(&why).await);
+        }
+        if !self.to_deadline().is_zero() {
+            return None;
+        }
+        if self.late.is_none() {
+            let (deadline, grace) = (self.rules.deadline.unwrap_or_default(), self.rules.grace);
+            let (deadline, grace) = (times::show(deadline), times::show(grace));
+            say(&format!(
+                "it has run for {deadline}, its deadline: the command has {grace} to end"
+            ));
+            // Nothing blocks here: it may want to save a checkpoint, and the lease is renewed.
+            self.section.signal(Signal::TERM);
+            self.section.signal(Signal::CONT);
+            self.late = Some(Host.now().moment);
+            return None;
+        }
+        self.kill().await;
+        Some(Ended::TooLong)
     }
 
     /// The signals that reached us while the command ran.
@@ -186,10 +210,14 @@ impl<'a> Holding<'a> {
         self.kept.time_left().saturating_sub(grace)
     }
 
-    /// How long the command may run on.
+    /// How long the command may run on, or end.
     fn to_deadline(&self) -> Duration {
-        let ran = Host.now().moment.longest_since(self.began);
-        self.rules.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_sub(ran))
+        let (since, span) = match self.late {
+            Some(late) => (late, Some(self.rules.grace)),
+            None => (self.began, self.rules.deadline),
+        };
+        let ran = Host.now().moment.longest_since(since);
+        span.map_or(Duration::MAX, |span| span.saturating_sub(ran))
     }
 
     /// Hands a signal on. What the kernel sent to us by a terminal it sent to the command too.
@@ -209,6 +237,12 @@ impl<'a> Holding<'a> {
     async fn over(&mut self, status: ExitStatus, signals: &mut Signals) -> Ended {
         // What came with the command's end may be its cause; what comes now is meant for us.
         self.caught.extend(signals.so_far());
+        if self.late.is_some() {
+            // What it started has the rest of the time.
+            self.section.await_end(self.to_deadline().min(self.kept.time_left()));
+            self.kill().await;
+            return Ended::TooLong;
+        }
         if self.rules.success_stays && status.success() {
             return Ended::Itself(status);
         }
@@ -222,6 +256,13 @@ impl<'a> Holding<'a> {
     }
 
     async fn lost(&mut self, why: &str) -> Ended {
+        // Perhaps it had ended before, and that was not heard of yet: we may have been stopped.
+        if self.rules.success_stays
+            && let Ok(Some(status)) = self.child.try_wait()
+            && status.success()
+        {
+            return Ended::Itself(status);
+        }
         Ended::Lost { all: self.stop(why).await }
     }
 
@@ -237,6 +278,11 @@ impl<'a> Holding<'a> {
         if !grace.is_zero() {
             self.section.ask_to_end(grace);
         }
+        self.kill().await
+    }
+
+    /// Kills what there is of the section. Says whether all are dead.
+    async fn kill(&mut self) -> bool {
         match self.section.kill_and_wait(Some(KILL_PATIENCE)) {
             Ok(_) => {
                 // All are dead, the child too: this does not block.

@@ -107,6 +107,10 @@ impl Admin for Apart {
         self.0.admin()?.prices()
     }
 
+    fn bill(&self) -> Option<&'static str> {
+        self.0.admin()?.bill()
+    }
+
     fn rights(&self) -> BoxFuture<'_, Result<Vec<Right>, BackendError>> {
         let backend = Arc::clone(&self.0);
         Box::pin(apart(async move {

@@ -10,6 +10,11 @@ pub trait Admin: Send + Sync {
         None
     }
 
+    /// What is billed, in a sentence, where it is not requests.
+    fn bill(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The rights that are needed, and which of them we have.
     fn rights(&self) -> BoxFuture<'_, Result<Vec<Right>, BackendError>> {
         Box::pin(async { Ok(vec![]) })

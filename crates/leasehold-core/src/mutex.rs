@@ -6,6 +6,7 @@
 
 use serde_json::Map;
 
+use crate::once;
 use crate::record::{
     Ended, FORMAT, FencingToken, Holder, HolderId, Kind, Past, Record, WriteId, bounded,
     salvage_kind, salvage_token,
@@ -102,6 +103,7 @@ pub fn force_release(before: &Record, force: &Force, write: WriteId) -> Record {
     planted!(ForceKeepsToken: record.token = before.token);
     record.write = write;
     record.holders = vec![];
+    once::fit(&mut record);
     record
 }
 

@@ -124,7 +124,7 @@ pub fn complete(record: &mut Record, completion: &Completion, by: &str, unix_ms:
         Completion::Withdrawn => return,
     };
     match state {
-        Progress::Failed => outcome.failures += 1,
+        Progress::Failed => outcome.failures = (outcome.failures + 1).min(FencingToken::MAX.0),
         Progress::Done | Progress::Started => {
             outcome.checkpoint = None;
             outcome.resumes = None;
@@ -147,6 +147,7 @@ pub fn complete(record: &mut Record, completion: &Completion, by: &str, unix_ms:
 pub fn withdraw(record: &mut Record, before: Option<Outcome>) {
     record.kind = Kind::Once;
     record.outcome = before;
+    fit(record);
 }
 
 /// Whether the record proves that the completion of the run of `key` under `token` was recorded,
@@ -181,9 +182,11 @@ pub fn reset(before: &Record, by: &str, reason: &str, unix_ms: u64, write: Write
     record.write = write;
     record.holders = vec![];
     record.outcome = None;
+    // Whose run this ends is told from whose ended before by the id.
+    let label = before.holder().map(|h| &h.label).or(before.past.as_ref().map(|p| &p.label));
     record.past = Some(Past {
-        label: before.past.as_ref().map(|p| p.label.clone()).unwrap_or_default(),
-        id: None,
+        label: label.cloned().unwrap_or_default(),
+        id: before.holder().map(|h| h.id),
         ended: Ended::Reset,
         unix_ms,
         by: Some(bounded(by)),
@@ -193,9 +196,12 @@ pub fn reset(before: &Record, by: &str, reason: &str, unix_ms: u64, write: Write
     record
 }
 
+/// What a record is left to grow by: a renewal count gets longer, and a renewal must never fail for it.
+const ROOM: usize = 64;
+
 /// Forgets the oldest of the earlier keys until the record has room.
-fn fit(record: &mut Record) {
-    while record.encode().len() > MAX_RECORD_BYTES {
+pub(crate) fn fit(record: &mut Record) {
+    while record.encode().len() > MAX_RECORD_BYTES - ROOM {
         let Some(outcome) = &mut record.outcome else { return };
         if outcome.earlier.pop().is_none() {
             return;

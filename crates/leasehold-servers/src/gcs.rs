@@ -14,7 +14,7 @@ mod store;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -23,15 +23,12 @@ pub use script::{Bearer, Fault, Rule, Seen, When};
 
 use chance::Chance;
 
-use crate::clock;
 use crate::thread::Listening;
-use server::{Gate, Shared};
+use crate::watched::PATIENCE;
+use server::{Gate, Shared, State};
 
 /// The environment variable with the address, `http://HOST:PORT`, of somebody else's emulator.
 pub const OUTSIDE: &str = "LEASEHOLD_GCS_SERVER";
-
-/// How long a test waits for a request before it fails.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The address of a fake-gcs-server, `http://HOST:PORT`: an opinion on the API that is not ours.
 ///
@@ -147,59 +144,43 @@ impl Fake {
     /// another thread. Panics after a minute, with what was seen.
     #[track_caller]
     pub fn await_seen(&self, when: When, n: usize) {
-        self.block_until(when, n, |_| true);
+        let came = self.shared.state.block_until(self.listening.handle(), has(when, n, |_| true));
+        assert!(came, "{}", self.did_not_come(when, n));
     }
 
     /// The same for requests that were carried out: [`Fault::Late`] ones are only some time after they
     /// arrived.
     #[track_caller]
     pub fn await_done(&self, when: When, n: usize) {
-        self.block_until(when, n, |seen| seen.outcome.is_some());
+        let came = self.shared.state.block_until(self.listening.handle(), has(when, n, is_done));
+        assert!(came, "{}", self.did_not_come(when, n));
     }
 
     /// [`await_seen`](Fake::await_seen) for a caller that must not block its thread.
     pub async fn until_seen(&self, when: When, n: usize) {
-        self.until(when, n, |_| true).await;
+        let came = self.shared.state.until(self.listening.handle(), has(when, n, |_| true)).await;
+        assert!(came, "{}", self.did_not_come(when, n));
     }
 
     /// [`await_done`](Fake::await_done) for a caller that must not block its thread.
     pub async fn until_done(&self, when: When, n: usize) {
-        self.until(when, n, |seen| seen.outcome.is_some()).await;
-    }
-
-    #[track_caller]
-    fn block_until(&self, when: When, n: usize, is_meant: fn(&Seen) -> bool) {
-        let (tell, told) = mpsc::channel();
-        let waiting = self.waiting(when, n, is_meant);
-        self.listening.handle().spawn(async move { tell.send(waiting.await) });
-        let came = told.recv().unwrap_or(false);
+        let came = self.shared.state.until(self.listening.handle(), has(when, n, is_done)).await;
         assert!(came, "{}", self.did_not_come(when, n));
-    }
-
-    async fn until(&self, when: When, n: usize, is_meant: fn(&Seen) -> bool) {
-        let waiting = self.listening.handle().spawn(self.waiting(when, n, is_meant));
-        let came = waiting.await.unwrap_or(false);
-        assert!(came, "{}", self.did_not_come(when, n));
-    }
-
-    /// Whether it came in time. It runs on the server's runtime, because the caller's may have no clock, or
-    /// one that jumps.
-    fn waiting(
-        &self,
-        when: When,
-        n: usize,
-        is_meant: fn(&Seen) -> bool,
-    ) -> impl Future<Output = bool> + Send + 'static {
-        let shared = Arc::clone(&self.shared);
-        async move {
-            let test = |seen: &[Seen]| {
-                seen.iter().filter(|seen| when.fits(seen.when) && is_meant(seen)).count() >= n
-            };
-            clock::within(PATIENCE, shared.await_seen(test)).await.is_some()
-        }
     }
 
     fn did_not_come(&self, when: When, n: usize) -> String {
         format!("{n} requests of kind {when:?} did not come in {PATIENCE:?}: {:#?}", self.seen())
+    }
+}
+
+fn is_done(seen: &Seen) -> bool {
+    seen.outcome.is_some()
+}
+
+/// Whether so many requests of this kind were seen.
+fn has(when: When, n: usize, is_meant: fn(&Seen) -> bool) -> impl Fn(&State) -> bool + Send + Sync {
+    move |state| {
+        let meant = state.seen.iter().filter(|seen| when.fits(seen.when) && is_meant(seen));
+        meant.count() >= n
     }
 }

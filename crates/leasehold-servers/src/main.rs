@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use leasehold_servers::gcs::Fake;
 use leasehold_servers::proxy::{Mode, Proxy};
+use leasehold_servers::{gcs, spanner};
 
 /// Servers to try leasehold with. Nothing in them is kept.
 #[derive(Parser)]
@@ -28,6 +28,17 @@ enum Server {
         #[arg(long, value_name = "TIME", value_parser = span)]
         write_limit: Option<Duration>,
         /// Let about one request in N go wrong: no answer, a late one, an error, a write that lands later
+        #[arg(long, value_name = "N")]
+        fail_one_in: Option<NonZeroU64>,
+        #[command(flatten)]
+        life: Life,
+    },
+    /// A fake of Cloud Spanner
+    Spanner {
+        /// A database to make, without a table, any number of times
+        #[arg(long, value_name = "PROJECT/INSTANCE/DATABASE", value_parser = database)]
+        database: Vec<String>,
+        /// Let about one request in N go wrong: no answer, a late one, an error, a commit that lands later
         #[arg(long, value_name = "N")]
         fail_one_in: Option<NonZeroU64>,
         #[command(flatten)]
@@ -72,11 +83,22 @@ fn main() -> ExitCode {
 fn serve(server: Server) -> Result<(), String> {
     match server {
         Server::Gcs { bucket, write_limit, fail_one_in, life } => {
-            let fake = Fake::listen(life.listen).map_err(|e| cannot_listen(&life, &e))?;
+            let fake = gcs::Fake::listen(life.listen).map_err(|e| cannot_listen(&life, &e))?;
             for name in &bucket {
                 fake.make_bucket(name);
             }
             fake.limit_writes(write_limit);
+            if let Some(one_in) = fail_one_in {
+                fake.fail_at_random(one_in, one_in.get());
+            }
+            println!("listening on {}", fake.endpoint());
+            life.spend(|_| {});
+        }
+        Server::Spanner { database, fail_one_in, life } => {
+            let fake = spanner::Fake::listen(life.listen).map_err(|e| cannot_listen(&life, &e))?;
+            for place in &database {
+                fake.make_database(place, &[]);
+            }
             if let Some(one_in) = fail_one_in {
                 fake.fail_at_random(one_in, one_in.get());
             }
@@ -111,6 +133,13 @@ impl Life {
                 std::thread::park();
             }
         }
+    }
+}
+
+fn database(text: &str) -> Result<String, String> {
+    match text.split('/').filter(|id| !id.is_empty()).count() {
+        3 => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` is no PROJECT/INSTANCE/DATABASE")),
     }
 }
 

@@ -21,6 +21,36 @@ pub(crate) const HOST: u64 = PLAN + (1 << 32);
 pub(crate) const LIFE: u64 = PLAN + (1 << 60);
 pub(crate) const ACCIDENT: u64 = PLAN + (1 << 61);
 pub(crate) const STORE: u64 = PLAN + (1 << 62);
+pub(crate) const ONCE: u64 = PLAN + (1 << 59);
+
+/// What is to be done once, where the clients of a world are there for that. Times in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OncePlan {
+    /// How long a key is the newest one.
+    pub(crate) period: u64,
+    pub(crate) max_attempts: u64,
+    /// The wait after the first failure.
+    pub(crate) backoff: u64,
+    pub(crate) valid_for: Option<u64>,
+}
+
+impl OncePlan {
+    /// Of a stream of its own, so that the worlds of mutexes are what they would be without it.
+    fn draw(seed: u64, ttl_most: u64, clock: bool) -> Option<OncePlan> {
+        let mut chance = Chance::of(seed, ONCE);
+        if !chance.permille(200) {
+            return None;
+        }
+        // The wall clocks of these hosts are arbitrary.
+        let ages = chance.permille(200) && clock;
+        Some(OncePlan {
+            period: chance.from(ttl_most / 2, ttl_most * 4),
+            max_attempts: chance.from(1, 4),
+            backoff: chance.from(1, 200) * 1000,
+            valid_for: ages.then(|| chance.from(ttl_most / 2, ttl_most * 2)),
+        })
+    }
+}
 
 /// One seed's world.
 pub(crate) struct Plan {
@@ -41,6 +71,7 @@ pub(crate) struct Plan {
     /// The longest ttl of the seed, in microseconds.
     pub(crate) ttl_most: u64,
     pub(crate) clients: Vec<Settings>,
+    pub(crate) once: Option<OncePlan>,
     /// The only clients that do anything, if the world is to have bystanders.
     players: Option<BTreeSet<usize>>,
 }
@@ -92,7 +123,9 @@ impl Plan {
         let count = crowd(&mut chance);
         let clients: Vec<Settings> = (0..count).map(|n| settings(&mut chance, n, facts)).collect();
         let ttl_most = clients.iter().map(|s| s.ttl.as_micros()).max().unwrap_or_default();
+        let ttl_most = u64::try_from(ttl_most).unwrap_or(u64::MAX);
         Plan {
+            once: OncePlan::draw(seed, ttl_most, clock),
             on,
             clock,
             tells,
@@ -101,7 +134,7 @@ impl Plan {
             hashes,
             marks,
             store_rate,
-            ttl_most: u64::try_from(ttl_most).unwrap_or(u64::MAX),
+            ttl_most,
             clients,
             players: options.clients.clone(),
         }

@@ -10,6 +10,7 @@ mod accidents;
 mod checks;
 mod client;
 mod count;
+mod deeds;
 mod hearing;
 mod network;
 pub mod promises;

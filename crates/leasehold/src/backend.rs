@@ -4,6 +4,8 @@
 pub mod file;
 #[cfg(feature = "gcs")]
 pub mod gcs;
-#[cfg(feature = "gcs")]
+#[cfg(any(feature = "gcs", feature = "spanner"))]
 mod http;
 pub mod memory;
+#[cfg(feature = "spanner")]
+pub mod spanner;

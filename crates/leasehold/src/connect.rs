@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use leasehold_core::backend::Backend;
-#[cfg(any(feature = "file", feature = "gcs"))]
+#[cfg(any(feature = "file", feature = "gcs", feature = "spanner"))]
 use leasehold_core::backend::BackendError;
 
 use crate::backend;
@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 /// | `memory://` | this process's memory, new on every call | always there |
 /// | `file:///dir` | a local directory, for the processes of one host | `file`, on by default |
 /// | `gs://bucket/prefix` | a bucket of Google Cloud Storage | `gcs` |
+/// | `spanner://project/instance/database` | a table in Google Cloud Spanner | `spanner` |
 ///
 /// [`Invalid`](ErrorKind::Invalid) where the URL cannot be understood or the store cannot be used for
 /// locks; `Denied` and `Unavailable` where it cannot be reached. No error repeats a password.
@@ -48,6 +49,11 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         }
         #[cfg(feature = "gcs")]
         "gs" => Arc::new(backend::gcs::GcsBackend::open(rest).map_err(|e| unusable(url, &e))?),
+        #[cfg(feature = "spanner")]
+        "spanner" => {
+            let opened = backend::spanner::SpannerBackend::open(rest);
+            Arc::new(opened.map_err(|e| unusable(url, &e))?)
+        }
         other => {
             return Err(invalid(format!(
                 "there is no backend {other:?}:// in this build; there are {}",
@@ -58,7 +64,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     Ok(backend)
 }
 
-#[cfg(any(feature = "file", feature = "gcs"))]
+#[cfg(any(feature = "file", feature = "gcs", feature = "spanner"))]
 fn unusable(url: &str, error: &BackendError) -> Error {
     let escape = |c: char| if c.is_control() { c.escape_debug().to_string() } else { c.into() };
     let shown: String = without_secrets(url).chars().map(escape).collect();
@@ -72,6 +78,8 @@ const SCHEMES: &[&str] = &[
     "file:///dir",
     #[cfg(feature = "gcs")]
     "gs://bucket/prefix",
+    #[cfg(feature = "spanner")]
+    "spanner://project/instance/database",
 ];
 
 #[cfg(all(test, feature = "file"))]
@@ -111,7 +119,7 @@ fn parse_file(rest: &str) -> Result<FilePlace, String> {
 }
 
 /// The bytes that a URL's text stands for.
-#[cfg(any(feature = "file", feature = "gcs"))]
+#[cfg(any(feature = "file", feature = "gcs", feature = "spanner"))]
 pub(crate) fn percent_decode(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

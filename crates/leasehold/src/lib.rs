@@ -28,7 +28,8 @@
 //! # Where things are
 //!
 //! [`connect`] gives a [`Client`], which makes a [`Mutex`], which gives a [`Guard`]; or a [`Once`], which
-//! runs a [`Section`] in one place and tells the result everywhere. The protocol is in [`leasehold_core`]; the stores are in [`backend`].
+//! runs a [`Section`] in one place and tells the result everywhere. The protocol is in
+//! [`leasehold_core`]; the stores are in [`backend`].
 
 /// A line of a wrong variant of the library, of which nothing is compiled without the feature
 /// `planted`: see the macro of the same name in `leasehold_core`.

@@ -302,13 +302,13 @@ impl Once {
     ///
     /// Fails as [`Mutex::acquire`] does; dropping the future is as safe.
     pub async fn begin(&self) -> Result<Begun, Error> {
+        let (key, mut settings) = self.lock.checked()?;
+        settings.once = Some(self.checked()?);
         if !self.is_needed().await {
             return Ok(Begun::NotNeeded);
         }
         let client = &self.lock.client;
         let began = client.0.env.now().moment;
-        let (key, mut settings) = self.lock.checked()?;
-        settings.once = Some(self.checked()?);
         let mut patience = self.lock.patience();
         loop {
             let on_wait = self.lock.on_wait.clone();

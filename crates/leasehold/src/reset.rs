@@ -137,8 +137,8 @@ async fn reset(shared: &Shared, key: &Key, reason: &str) -> Result<Reset, Error>
 fn damaged(shared: &Shared, key: &Key, why: &str) -> Error {
     let place = shared.backend.locate(key);
     let why = format!(
-        "cannot reset {key:?} at {place}: {why}; nothing was overwritten: look at it, then replace it \
-         with `leasehold break`, which forgets all that was done too"
+        "cannot reset {key:?} at {place}: {why}; nothing was overwritten: look at it, then replace \
+         it with `leasehold break`, which forgets all that was done too"
     );
     Error::new(ErrorKind::Corrupt, why)
 }

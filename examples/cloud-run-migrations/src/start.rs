@@ -24,7 +24,9 @@ pub(crate) async fn migrate_once(database: &Path) -> Result<(), Error> {
     }
     let ran = once.run(async |section: Arc<Section>| {
         let run = Run { attempt: section.attempt(), is_resumed: section.resumed().is_some() };
-        println!("migrating: attempt {}, token {}", run.attempt, section.token());
+        let before = section.resumed().map(|token| format!(", resuming what {token} began"));
+        let before = before.unwrap_or_default();
+        println!("migrating: attempt {}, token {}{before}", run.attempt, section.token());
         apply_all(database, run).await
     });
     match ran.await? {
@@ -46,8 +48,8 @@ async fn has_all(database: &Path) -> Result<(), Error> {
     match pending(database).await?.first() {
         None => Ok(()),
         Some(step) => Err(format!(
-            "{} is not in the database, although nobody is to apply it: a newer release is at it, or \
-             the database was restored; then `leasehold reset schema --reason ..` lets us apply it",
+            "{} is not in the database, and it is not our turn to apply it: a newer release is at \
+             it, or the database was restored; then `leasehold reset schema --reason ..` helps",
             step.name
         )
         .into()),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::Server;
+use super::process::Speaks;
 use crate::sh::{self, Result};
 
 const NAME: &str = "fake-gcs-server";
@@ -19,7 +20,7 @@ pub(crate) fn start() -> Result<Server> {
         Some(program) => program,
         None => install()?,
     };
-    Server::start(NAME, &program, |port| {
+    Server::start(NAME, &program, Speaks::Http, |port| {
         let public = format!("127.0.0.1:{port}");
         let port = port.to_string();
         let words = ["-scheme", "http", "-host", "127.0.0.1", "-backend", "memory", "-port", &port];

@@ -1,7 +1,7 @@
 //! One server as a process that ends when we do, however we end.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,6 +33,15 @@ kill $watcher
 exit $code
 "#;
 
+/// How one hears that a server is up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Speaks {
+    /// It answers a request.
+    Http,
+    /// It answers the greeting of HTTP/2 with its settings.
+    Grpc,
+}
+
 /// A running HTTP server on a loopback port. It is stopped when dropped.
 pub(crate) struct Server {
     name: &'static str,
@@ -46,6 +55,7 @@ impl Server {
     pub(crate) fn start(
         name: &'static str,
         program: &Path,
+        speaks: Speaks,
         arguments: impl FnOnce(u16) -> Vec<String>,
     ) -> Result<Server> {
         let at = |e: io::Error| format!("{name} cannot be started: {e}");
@@ -59,7 +69,7 @@ impl Server {
         keeper.stdout(output.try_clone().map_err(at)?).stderr(output);
         let keeper = keeper.spawn().map_err(at)?;
         let mut server = Server { name, port, log, keeper };
-        server.await_answer()?;
+        server.await_answer(speaks)?;
         Ok(server)
     }
 
@@ -94,14 +104,32 @@ impl Server {
         code.ok_or_else(|| io::Error::other(format!("no HTTP answer: `{}`", status.trim_end())))
     }
 
-    fn address(&self) -> SocketAddr {
+    /// Says the greeting of HTTP/2, with empty settings, and hears the server's.
+    fn greet(&self) -> io::Result<()> {
+        let mut stream = TcpStream::connect_timeout(&self.address(), PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")?;
+        let mut frame = [0; 9];
+        stream.read_exact(&mut frame)?;
+        match frame[3] {
+            4 => Ok(()),
+            kind => Err(io::Error::other(format!("no settings, but a frame of type {kind}"))),
+        }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
-    fn await_answer(&mut self) -> Result {
+    fn await_answer(&mut self, speaks: Speaks) -> Result {
         for _ in 0..START_TRIES {
             self.check()?;
-            if self.call("GET", "/", "").is_ok() {
+            let answer = match speaks {
+                Speaks::Http => self.call("GET", "/", "").map(drop),
+                Speaks::Grpc => self.greet(),
+            };
+            if answer.is_ok() {
                 return Ok(());
             }
             pause(BETWEEN_TRIES);
@@ -161,7 +189,7 @@ mod tests {
 
     fn start(script: &str) -> Result<Server> {
         let words = ["-c".to_owned(), script.to_owned()];
-        Server::start("test-of-servers", Path::new("sh"), |_| words.to_vec())
+        Server::start("test-of-servers", Path::new("sh"), Speaks::Http, |_| words.to_vec())
     }
 
     /// A server ends before it answers: the error shows what it wrote, and does not wait for more.

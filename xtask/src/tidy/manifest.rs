@@ -4,7 +4,7 @@
 use super::{File, Problem, Tree};
 
 /// What the protocol may depend on: it has no I/O, no clock, no randomness and no runtime to get one from.
-const CORE_DEPENDENCIES: [&str; 2] = ["serde", "serde_json"];
+const CORE_DEPENDENCIES: [&str; 3] = ["base64", "serde", "serde_json"];
 
 /// In two halves, because the name of a registry's host has no place elsewhere.
 const DEFAULT_REGISTRY: &str = concat!("registry+https://github.com/rust-lang/crates", ".io-index");
@@ -45,7 +45,7 @@ fn check_crate(file: &File, shared: &[Entry]) -> Vec<Problem> {
         let name = dependency.name;
         if is_core && dependency.kind == "dependencies" && !CORE_DEPENDENCIES.contains(&name) {
             let what =
-                format!("leasehold-core may depend on serde and serde_json, not on `{name}`");
+                format!("leasehold-core may depend on base64, serde, serde_json, not on `{name}`");
             problems.push(Problem::new(&file.path, entry.line, what));
         }
         let source = if dependency.is_shared() {

@@ -27,7 +27,8 @@ const REGISTRY_HOSTS: [&str; 6] = [
 
 pub(super) fn check(file: &File) -> Vec<Problem> {
     let mut problems = portable(file);
-    let is_ours = file.path.starts_with("crates/") || file.path.starts_with("xtask/");
+    let is_ours =
+        ["crates/", "xtask/", "examples/"].iter().any(|folder| file.path.starts_with(folder));
     if is_ours && Path::new(&file.path).extension().is_some_and(|kind| kind == "rs") {
         problems.extend(whole_file(file));
         problems.extend(lines(file));

@@ -43,11 +43,11 @@ it. The key of a directory is that of the list of all files below it, as this pr
     xargs -0 sha256sum -z | sha256sum
 (Entries that begin with two dots are what Kubernetes makes beside mounted files.)
 
-Exit codes: 0 done, now or before, or not needed; if it failed for good, that of its last run on whatever
-host (128+n if signal n ended it, 124 if it ran into --deadline, 1 if that is not known); 128+n if we
-were ended by signal n; 75 not acquired (or -E), or a later key came first; 79 lock lost while running,
-or another had the record when it was done; 69 the store does not answer, and if it ran it is not known
-whether that is recorded; 64, 65, 77, 126, 127 as in `leasehold --help`.")]
+Exit codes: 0 done, now or before, or not needed; if it failed for good, that of its last run on
+whatever host (128+n if signal n ended it, 124 if it ran into --deadline, 1 if that is not known);
+128+n if we were ended by signal n; 75 not acquired (or -E), or a later key came first; 79 lock lost
+while running, or another had the record when it was done; 69 the store does not answer, and if it
+ran it is not known whether that is recorded; 64, 65, 77, 126, 127 as in `leasehold --help`.")]
 pub(crate) struct Once {
     /// The name of what is to be done.
     #[arg(required_unless_present = "config")]

@@ -163,7 +163,7 @@ fn names_mean_themselves() {
             assert!(why.starts_with(&format!("{field} is ")) && !why.contains('\n'), "{why}");
         }
     }
-    for text in ["", "a-b", "1a", "a.b", &"t".repeat(119)] {
+    for text in ["", "a-b", "1a", "_a", "a.b", &"t".repeat(119)] {
         let file = ITS_OWN.replace(r#""table_id": "distributed_mutex""#, &table_is(text));
         assert!(parse(&file, None).expect_err(text).contains("the name of a table"), "{text}");
     }

@@ -70,8 +70,8 @@ pub(super) fn failed_here(plan: &Plan, attempt: u64, code: u8) -> String {
 /// A later key came first.
 pub(super) fn outdated(plan: &Plan, by: &Outdated) -> String {
     format!(
-        "{} was never done, and a later key has taken its place: {:?}. It is not run any more, because \
-         what came later may build on something else",
+        "{} was never done, and a later key has taken its place: {:?}. It is not run any more, \
+         because what came later may build on something else",
         what(plan),
         by.newest
     )

@@ -9,7 +9,10 @@ mod demo;
 mod doctor;
 mod host;
 mod init;
+mod once_on_bucket;
 mod other_language;
+mod readme;
+mod spanner;
 mod store;
 mod terminal;
 mod tools;
@@ -28,6 +31,9 @@ mod on_files {
     mod crashes;
     mod demo;
     mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
     mod output;
     mod script;
     mod signals;
@@ -41,13 +47,16 @@ mod on_fake_bucket {
 
     #[expect(clippy::unnecessary_wraps, reason = "another kind may not be had")]
     fn world() -> Option<World> {
-        Some(World::on(Store::on_fake()))
+        Some(World::on(Store::on_fake_bucket()))
     }
 
     mod codes;
     mod crashes;
     mod demo;
     mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
     mod output;
     mod script;
     mod signals;
@@ -60,13 +69,59 @@ mod on_fake_gcs_server {
     use crate::world::World;
 
     fn world() -> Option<World> {
-        Store::outside().map(World::on)
+        Store::on_outside_bucket().map(World::on)
     }
 
     mod codes;
     mod crashes;
     mod demo;
     mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
+    mod output;
+    mod script;
+    mod signals;
+}
+
+#[path = "cases"]
+#[expect(clippy::duplicate_mod, reason = "the same cases on another store")]
+mod on_fake_database {
+    use crate::store::Store;
+    use crate::world::World;
+
+    #[expect(clippy::unnecessary_wraps, reason = "another kind may not be had")]
+    fn world() -> Option<World> {
+        Some(World::on(Store::on_fake_database()))
+    }
+
+    mod codes;
+    mod crashes;
+    mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
+    mod output;
+    mod script;
+    mod signals;
+}
+
+#[path = "cases"]
+#[expect(clippy::duplicate_mod, reason = "the same cases on another store")]
+mod on_spanner_emulator {
+    use crate::store::Store;
+    use crate::world::World;
+
+    fn world() -> Option<World> {
+        Store::on_outside_database().map(World::on)
+    }
+
+    mod codes;
+    mod crashes;
+    mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
     mod output;
     mod script;
     mod signals;

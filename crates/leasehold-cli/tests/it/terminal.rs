@@ -114,6 +114,26 @@ fn ctrl_c_ends_a_script_as_without_us() {
     assert!(!between.contains("went on"), "{between:?}");
 }
 
+/// A command of `once` has the terminal too, stderr included; nothing of it is kept then. And Ctrl-C
+/// interrupts it, which is no failure, and ends the script.
+#[test]
+fn what_is_done_once_has_the_terminal() {
+    let world = World::new();
+    let mut terminal = Terminal::open(&world);
+    let script = "test -t 0 && test -t 1 && test -t 2 && echo up; exec sleep 1000";
+    world.write("script", &format!("leasehold once x -- sh -c '{script}'; echo went on"));
+    terminal.type_in("bash script\n");
+    terminal.await_text("up");
+    terminal.type_in("\x03");
+    let between = terminal.await_text("next> ");
+    terminal.type_in("echo code $?\n");
+    terminal.await_text("code 130");
+    assert!(!between.contains("went on") && !between.contains("failed"), "{between:?}");
+    terminal.type_in("leasehold once x -- sh -c 'echo $LEASEHOLD_ATTEMPT; exit 3' 2>err\n");
+    terminal.await_text("3\r\n");
+    assert!(world.read("err").contains("has failed 3 times"));
+}
+
 #[test]
 fn the_keyboard_is_the_commands() {
     let world = World::new();

@@ -93,7 +93,17 @@ impl World {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let dirs =
             program.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
-        let inherited = ["NAME", "TOKEN", "HOLDER", "DEADLINE", "SESSION"];
+        let inherited = [
+            "NAME",
+            "TOKEN",
+            "HOLDER",
+            "DEADLINE",
+            "SESSION",
+            "KEY",
+            "ATTEMPT",
+            "RESUMED",
+            "CHECKPOINT",
+        ];
         for name in inherited {
             command.env_remove(format!("LEASEHOLD_{name}"));
         }
@@ -111,6 +121,15 @@ impl World {
     /// Our program with these words, from start to end.
     pub(crate) fn run(&self, words: &[&str]) -> Seen {
         end(self.leasehold(words))
+    }
+
+    /// As on another host: it shares nothing with the rest of this world but the store.
+    pub(crate) fn elsewhere(&self, words: &[&str]) -> Command {
+        let runtime = self.path("run-of-another-host");
+        fs::create_dir_all(&runtime).expect("there is room");
+        let mut command = self.leasehold(words);
+        command.env("XDG_RUNTIME_DIR", runtime);
+        command
     }
 
     /// A script in `sh`, from start to end.

@@ -154,7 +154,7 @@ impl Lease {
         // record's being deleted, does.
         let forced = record.is_none_or(|r| {
             let past = r.past.as_ref().filter(|p| p.id == Some(self.holder));
-            past.is_some_and(|p| p.ended == Ended::Forced)
+            past.is_some_and(|p| matches!(p.ended, Ended::Forced | Ended::Reset))
         });
         if held && !forced { Release::Freed } else { Release::NotHeld }
     }

@@ -206,9 +206,10 @@ pub enum Failure {
 pub enum Release {
     /// The lock was ours and is free now; a completion is recorded.
     Freed,
-    /// It was not ours any more, or never was; a completion met somebody else's record.
+    /// It was not ours any more, or never was; a completion met somebody else's record, which does not
+    /// say it.
     NotHeld,
     /// It could not be said to the backend. The lease ends by itself. A completion may be recorded or
-    /// not.
+    /// not; of a failure that is so too where others have failed since.
     Unconfirmed,
 }

@@ -7,7 +7,7 @@ use super::takeover::Verdict;
 use super::{Attempt, Event, Lease, Output, Patience, Phase, Release};
 use crate::deadline::{self, Moment, Now, Poll};
 use crate::once::{self, Completion, Once, Settled};
-use crate::record::{Outcome, Progress, Record};
+use crate::record::{Ended, Progress, Record};
 
 impl Lease {
     /// Whether the record says that there is nothing to run, or nothing yet. `None`: go by the holder.
@@ -23,7 +23,7 @@ impl Lease {
         }
         match outcome.state {
             Progress::Started => None,
-            Progress::Done if self.is_stale_outcome(outcome, once, now) => None,
+            Progress::Done if self.is_stale_outcome(record, once, now) => None,
             Progress::Done => {
                 let ending = outcome.ending.clone();
                 Some(Verdict::Settled(Settled::Done { token: outcome.token, ending }))
@@ -46,9 +46,13 @@ impl Lease {
 
     /// Whether a completion is too old to count. By the store's clock, where it tells an age, and by
     /// wall clocks otherwise: it decides only whether something is done again, never who holds.
-    fn is_stale_outcome(&self, outcome: &Outcome, once: &Once, now: Now) -> bool {
-        let Some(valid_for) = once.valid_for else { return false };
-        let age = self.age.unwrap_or_else(|| {
+    fn is_stale_outcome(&self, record: &Record, once: &Once, now: Now) -> bool {
+        let (Some(valid_for), Some(outcome)) = (once.valid_for, &record.outcome) else {
+            return false;
+        };
+        // The store tells the age of the record. A later token says that somebody has written it
+        // since, who began and withdrew, or broke it.
+        let age = self.age.filter(|_| record.token == outcome.token).unwrap_or_else(|| {
             let done = outcome.ending.as_ref().map_or(0, |e| e.unix_ms);
             Duration::from_millis(now.unix_ms.saturating_sub(done))
         });
@@ -124,7 +128,7 @@ impl Lease {
                 once::withdraw(record, before);
             }
             // Interrupted: the next one resumes it.
-            (None, Some(_)) => {}
+            (None, Some(_)) => once::fit(record),
             (Some(completion), _) => {
                 once::complete(record, completion, &self.settings.label, now.unix_ms);
             }
@@ -134,11 +138,21 @@ impl Lease {
     /// What became of a completion, where the record is not ours any more.
     pub(super) fn completed(&self, record: Option<&Record>, completion: &Completion) -> Release {
         planted!(SupersededIsDone: return Release::Freed);
+        let Some(record) = record else { return Release::NotHeld };
+        // Whoever came next wrote how we ended, and we ended by the write that recorded it or not.
+        if let Some(past) = record.past.as_ref().filter(|p| p.id == Some(self.holder)) {
+            let let_go = past.ended == Ended::Released;
+            return if let_go { Release::Freed } else { Release::NotHeld };
+        }
         let once = self.settings.once.as_ref().zip(self.run);
-        let is_recorded = record.zip(once).is_some_and(|(record, (once, token))| {
-            once::is_recorded(record, &once.key, token, completion)
-        });
-        if is_recorded { Release::Freed } else { Release::NotHeld }
+        let is_recorded = once
+            .is_some_and(|(once, token)| once::is_recorded(record, &once.key, token, completion));
+        match completion {
+            _ if is_recorded => Release::Freed,
+            // Of the failures before the last end a record keeps no more than the number.
+            Completion::Failed(_) if record.outcome.is_some() => Release::Unconfirmed,
+            _ => Release::NotHeld,
+        }
     }
 
     /// How long it is tried to let go.

@@ -6,5 +6,6 @@
 
 mod deadline;
 mod fuzz;
+mod once;
 mod record;
 mod schedule;

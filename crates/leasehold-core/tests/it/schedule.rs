@@ -9,10 +9,13 @@ use leasehold_core::lease::{
     Event, Failure, Input, Lease, Loss, Memory, Output, Patience, Release,
 };
 use leasehold_core::lease::{Reply, Request, Settings};
+use leasehold_core::once::Completion;
 use leasehold_core::record::{FencingToken, Holder, HolderId, Record};
 
 mod acquiring;
 mod holding;
+mod once;
+mod once_outcome;
 mod pacing;
 mod register;
 mod releasing;
@@ -133,6 +136,12 @@ impl Bench {
     fn release(&mut self, who: usize) {
         self.clients[who].awaits = true;
         self.step(who, Input::Release);
+    }
+
+    /// The run has ended like this.
+    fn complete(&mut self, who: usize, completion: Completion) {
+        self.clients[who].awaits = true;
+        self.step(who, Input::Complete(completion));
     }
 
     fn suspect(&mut self, who: usize) {
@@ -365,7 +374,7 @@ impl Bench {
     /// Steps one client and checks what must hold after every step.
     fn step(&mut self, who: usize, input: Input) {
         let now = self.now(who);
-        let lets_go = matches!(input, Input::Release);
+        let lets_go = matches!(input, Input::Release | Input::Complete(_));
         let (ids, unlucky) = (&mut self.ids, self.unlucky);
         let mut fresh = || {
             *ids += 1;
@@ -425,6 +434,9 @@ impl Client {
     /// Whether the last thing told is that the lock will not be had.
     fn gave_up(&self) -> bool {
         let last = self.events.last();
-        last.is_some_and(|(_, e)| matches!(e, Event::Failed(_) | Event::NotAcquired(_)))
+        let ends = |e: &Event| {
+            matches!(e, Event::Failed(_) | Event::NotAcquired(_) | Event::Settled(_) | Event::Free)
+        };
+        last.is_some_and(|(_, e)| ends(e))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::pending;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
 
 use http_body_util::{BodyExt, Limited};
@@ -15,13 +15,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 
 use super::answer::Answer;
 use super::request::Request;
 use super::script::{Bearer, Fault, Script, Seen};
 use super::store::Store;
 use crate::clock::{self, Start};
+use crate::watched::Watched;
 
 /// The largest body of a request. A record of leasehold's is far smaller.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -29,9 +29,7 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// What the server's thread and the test share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    state: Mutex<State>,
-    /// Counts the changes of what was seen.
-    changes: watch::Sender<u64>,
+    pub(super) state: Arc<Watched<State>>,
     start: Start,
 }
 
@@ -65,26 +63,12 @@ impl Shared {
     pub(super) fn new() -> Shared {
         let start = Start::now();
         let (store, script, seen) = (Store::new(start), Script::default(), Vec::new());
-        let state = Mutex::new(State { store, script, seen, gate: Gate::default() });
-        Shared { state, changes: watch::Sender::new(0), start }
+        let state = State { store, script, seen, gate: Gate::default() };
+        Shared { state: Arc::new(Watched::new(state)), start }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns when `test` says yes to what was seen.
-    pub(super) async fn await_seen(&self, test: impl Fn(&[Seen]) -> bool) {
-        let mut changes = self.changes.subscribe();
-        while !test(&self.lock().seen) {
-            if changes.changed().await.is_err() {
-                pending::<()>().await;
-            }
-        }
-    }
-
-    fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
+        self.state.lock()
     }
 }
 
@@ -126,7 +110,7 @@ async fn answer(
     };
     let request = Arc::new(Request::read(&head, body));
     let fate = befall(&request, &shared);
-    shared.changed();
+    shared.state.changed();
     match fate {
         Fate::Answer(response) => Ok(response.map(Sent::whole)),
         Fate::Cut(response) if !response.body().is_empty() => {
@@ -168,7 +152,7 @@ fn befall(request: &Arc<Request>, shared: &Arc<Shared>) -> Fate {
             tokio::spawn(async move {
                 clock::pause(after).await;
                 shared.lock().carry_out(number, &request, None);
-                shared.changed();
+                shared.state.changed();
             });
             return Fate::Silence;
         }

@@ -6,4 +6,5 @@ mod outside;
 mod program;
 mod proxy;
 mod refusals;
+mod spanner;
 mod store;

@@ -129,7 +129,7 @@ fn words(reply: &Reply) -> String {
 }
 
 /// Tells `cargo xtask test`, which tells it at its end.
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     let Some(path) = std::env::var_os("LEASEHOLD_SKIPPED_FILE") else { return };
     let file = OpenOptions::new().create(true).append(true).open(path);
     let written = file.and_then(|mut file| file.write_all(format!("SKIPPED: {why}\n").as_bytes()));

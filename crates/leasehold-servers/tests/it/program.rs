@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use crate::client::Call;
+use crate::spanner::client::{Client, key};
 
 /// Starts it; it ends by itself when the second of the three is dropped, at the latest when this test dies.
 fn start(arguments: &[&str]) -> (Child, ChildStdin, SocketAddr) {
@@ -44,12 +45,25 @@ fn both_servers() {
     assert!(proxy.wait().unwrap().success());
 }
 
+/// The same with a database: it is there, and empty.
+#[test]
+fn a_database() {
+    let arguments = ["spanner", "--database", "p/i/other", "--database", "p/i/d"];
+    let (mut server, input, address) = start(&arguments);
+    let mut client = Client::of(address, "projects/p/instances/i/databases/d");
+    let refusal = client.read("t", &["name"], key("x", 1)).expect_err("there is no table");
+    assert_eq!(refusal.message, "Table not found: t");
+    drop(input);
+    assert!(server.wait().unwrap().success());
+}
+
 /// What cannot be served is said in one line, and is a failure.
 #[test]
 fn wrong_arguments() {
     for (arguments, says) in [
         (["gcs", "--write-limit", "1h"].as_slice(), "`1h` is no time"),
         (["proxy", "--to", "127.0.0.1:1", "--mode", "odd"].as_slice(), "`odd` is no mode"),
+        (["spanner", "--database", "d"].as_slice(), "`d` is no PROJECT/INSTANCE/DATABASE"),
         (["gcs", "--listen", "192.0.2.1:1"].as_slice(), "cannot listen on 192.0.2.1:1"),
     ] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_leasehold-servers"));

@@ -2,6 +2,7 @@
 
 use leasehold_core::lease::{Input, Memory};
 use leasehold_core::mutex::{self, Force};
+use leasehold_core::once;
 use leasehold_core::record::WriteId;
 
 use super::checks::shown;
@@ -56,7 +57,7 @@ impl World {
             Fault::Outage => self.goes_away(None, away, false),
             Fault::Cut => self.goes_away(Some(who), away, false),
             Fault::Denied => self.goes_away(chance.permille(500).then_some(who), away, true),
-            Fault::Break => self.force(WriteId(chance.id())),
+            Fault::Break => self.force(WriteId(chance.id()), chance.permille(300)),
             Fault::Delete => self.delete(),
             _ => {
                 let by = i64::try_from(span / 1000).unwrap_or_default();
@@ -166,11 +167,18 @@ impl World {
         }
     }
 
-    fn force(&mut self, write: WriteId) {
+    /// Takes the lock from its holder; of what is done once perhaps all that was done too.
+    fn force(&mut self, write: WriteId, all: bool) {
         self.end_by_operator();
         let force = Force { by: "chance".into(), reason: String::new(), unix_ms: 0 };
         let Some(before) = self.store.record() else { return };
-        let record = mutex::force_release(before, &force, write);
+        let record = if all && self.plan.once.is_some() {
+            self.deeds.void();
+            self.count.resets += 1;
+            once::reset(before, &force.by, &force.reason, 0, write)
+        } else {
+            mutex::force_release(before, &force, write)
+        };
         let (token, last) = (record.token, self.last_token);
         self.promised(Some(token) > last, TOKENS_RISE, || {
             format!("a break wrote token {token} after {}", shown(last))
@@ -182,6 +190,7 @@ impl World {
 
     fn delete(&mut self) {
         self.end_by_operator();
+        self.deeds.void();
         self.store.delete(self.time);
         self.hint();
         self.tell_of("operator", || ("deletes the record".into(), String::new()));

@@ -7,8 +7,10 @@ use leasehold_core::backend::{Fate, Trouble};
 use leasehold_core::deadline::{Deadline, Now};
 use leasehold_core::lease::{Event, Input, Lease, Loss, Memory, Output, Patience, Release};
 use leasehold_core::lease::{Reply, Settings};
-use leasehold_core::record::{HolderId, WriteId};
+use leasehold_core::once::Once;
+use leasehold_core::record::{FencingToken, HolderId, WriteId};
 
+use super::deeds::{self, End};
 use super::hearing::Told;
 use super::promises::{BOUNDED_WORK, NO_SLEEPER};
 use super::resource::Grant;
@@ -49,6 +51,11 @@ pub(crate) struct Client {
     pub(crate) granted: Option<Grant>,
     /// Whether it was granted in this life, lost or not.
     pub(crate) was_granted: bool,
+    /// Of what is done once: which key it wants, how often it saved, its run, and how that ended.
+    pub(crate) key: u64,
+    pub(crate) saves: u64,
+    pub(crate) run: Option<FencingToken>,
+    pub(crate) end: Option<End>,
     /// As it was last told.
     pub(crate) deadline: Option<Deadline>,
     pub(crate) doubts: bool,
@@ -95,6 +102,10 @@ impl Client {
             keen_since: None,
             granted: None,
             was_granted: false,
+            key: 0,
+            saves: 0,
+            run: None,
+            end: None,
             deadline: None,
             doubts: false,
             last_write: None,
@@ -140,7 +151,23 @@ impl World {
         client.life += 1;
         [client.users, client.chance] = life_chance(seed, who, client.life);
         let holder = HolderId(client.chance.id());
-        client.lease = Lease::new(self.plan.clients[who].clone(), holder, memory);
+        let mut settings = self.plan.clients[who].clone();
+        if let Some(once) = self.plan.once {
+            // Some are late to learn of the newest key.
+            let mut chance = Chance::of(seed, plan::ONCE + ((who as u64) << 32) + client.life);
+            let late = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2][chance.pick(10)];
+            client.key = (time / once.period).saturating_sub(late);
+            settings.once = Some(Once {
+                key: deeds::key(client.key),
+                max_attempts: once.max_attempts,
+                backoff: Duration::from_micros(once.backoff),
+                valid_for: once.valid_for.map(Duration::from_micros),
+            });
+        }
+        client.saves = 0;
+        client.run = None;
+        client.end = None;
+        client.lease = Lease::new(settings, holder, memory);
         client.holder = holder;
         client.act = Act::Idle;
         client.keen_since = None;
@@ -214,7 +241,13 @@ impl World {
         if answered {
             client.awaited = None;
         }
-        if matches!(input, Input::Release) && client.act != Act::Idle {
+        let end = match &input {
+            Input::Release => Some(End::Interrupted),
+            Input::Complete(completion) => Some(End::of(completion)),
+            _ => None,
+        };
+        if end.is_some() && client.act != Act::Idle {
+            client.end = client.end.or(end.filter(|_| client.act == Act::Holds));
             client.act = Act::LetsGo;
             client.keen_since = None;
         }
@@ -251,6 +284,7 @@ impl World {
                 }
                 Output::Event(event) => {
                     self.check_told(who, &event, &mut told);
+                    self.check_told_of_deed(who, &event);
                     self.hears(who, &event, by_reading);
                 }
             }
@@ -332,10 +366,13 @@ impl World {
                 client.granted = None;
                 self.plan_next(who);
             }
+            Event::Settled(_) => {
+                self.last_granted_at = self.time;
+                self.clients[who].keen_since = None;
+            }
             Event::Waiting { .. }
             | Event::Trouble(_)
             | Event::BackingOff { .. }
-            | Event::Settled(_)
             | Event::Saved(_) => {}
         }
     }

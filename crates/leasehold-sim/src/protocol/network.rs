@@ -8,6 +8,7 @@ use leasehold_core::lease::{Input, Reply, Request, Seen};
 use leasehold_core::record::{HolderId, Record};
 
 use super::client::{Act, Client};
+use super::deeds::End;
 use super::promises::SAME_RECORD;
 use super::words;
 use super::world::{Happening, World};
@@ -38,6 +39,9 @@ pub(crate) struct Sent {
     pub(crate) unseen: u64,
     /// Whether the sender had been told to give up.
     pub(crate) gives_up: bool,
+    /// Of what is done once: which key, and how the run had ended.
+    pub(crate) key: u64,
+    pub(crate) end: Option<End>,
 }
 
 impl Client {
@@ -86,6 +90,8 @@ impl World {
             hidden: client.host.hidden,
             unseen: client.unseen,
             gives_up: client.act == Act::LetsGo || releases,
+            key: client.key,
+            end: client.end,
             request,
             course,
         });
@@ -189,6 +195,7 @@ impl World {
             self.promised(back.as_ref() == Ok(&record), SAME_RECORD, || format!("{back:?}"));
         }
         self.check_write(sent, &record);
+        self.check_deed(sent, &record);
         self.put(record, Some(sent));
         self.sent[sent].landed = true;
         self.tell_store(sent, || ("is written".into(), String::new()));

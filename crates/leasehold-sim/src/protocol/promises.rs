@@ -43,6 +43,17 @@ promises! {
         "while anything is awaited a wake is armed, and nobody waits for ever for a notification",
     BOUNDED_WORK "bounded-work"
         "one request at a time, and so many in a second at most",
+    DONE_ONCE "done-once"
+        "what is done, or was replaced by a later key, is not run again unless it was reset, \
+         deleted, or grew too old",
+    GIVES_UP "gives-up"
+        "no run begins before the wait after a failure is over, or after so many failures",
+    RESUMES "resumes"
+        "a run begins with all that is known of the runs before, and is told so",
+    AS_SAID "recorded-as-said"
+        "a record says of a run what its runner said, and of the runs of others what it said before",
+    TOLD_TRULY "told-truly"
+        "who is told that something is done, failed, saved or not recorded is told the truth",
     SAME_RECORD "same-record"
         "a record that is written reads back as the same",
 }

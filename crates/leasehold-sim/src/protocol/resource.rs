@@ -39,6 +39,7 @@ impl World {
         let process = self.clients[to.0].process;
         self.later(think, Happening::Act { who: to.0, process, grant });
         self.later(again, Happening::Check { to });
+        self.saves(to.0);
         let site = Site::new(to.0, to.1, number, 8);
         if self.weather.draw(Fault::FrozenAct, site, self.time) {
             self.stop(to.0, Stop::Freeze, site);

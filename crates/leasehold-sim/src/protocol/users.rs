@@ -6,8 +6,11 @@ use leasehold_core::lease::{Input, Memory, Patience};
 use leasehold_core::record::FencingToken;
 
 use super::client::{Act, is_keen};
+use super::deeds::{self, End};
 use super::world::{Happening, World};
+use crate::chance::Chance;
 use crate::fault::{Fault, Site};
+use crate::plan;
 
 impl World {
     pub(crate) fn plan_next(&mut self, who: usize) {
@@ -59,7 +62,31 @@ impl World {
         if client.act == Act::Wants && client.awaited_write(&self.sent) {
             self.count.cancelled_with_open_writes += 1;
         }
-        self.deliver(to, Input::Release);
+        self.deliver(to, self.end_of_run(to.0));
+    }
+
+    /// How the user lets go: of a run, most often by saying how it ended.
+    fn end_of_run(&self, who: usize) -> Input {
+        let client = &self.clients[who];
+        if self.plan.once.is_none() || client.act != Act::Holds {
+            return Input::Release;
+        }
+        let stream = plan::ONCE + (1 << 58) + ((who as u64) << 32) + client.life;
+        let end = End::draw(&mut Chance::of(self.seed, stream));
+        let completion = end.completion(deeds::said(who, client.life));
+        completion.map_or(Input::Release, Input::Complete)
+    }
+
+    /// A run saves how far it has come, now and then.
+    pub(crate) fn saves(&mut self, who: usize) {
+        let client = &mut self.clients[who];
+        if self.plan.once.is_none() || client.granted.is_none() || client.saves > 5 {
+            return;
+        }
+        client.saves += 1;
+        let (number, life) = (client.saves, client.life);
+        let text = format!("{} {number}", deeds::said(who, life));
+        self.step(who, Input::Save(number, text.into_bytes()), None);
     }
 
     pub(crate) fn is_granted(&mut self, who: usize, token: FencingToken, by_reading: bool) {

@@ -34,7 +34,9 @@ impl World {
         let write = u64::try_from(facts.least_write_interval.as_micros()).unwrap_or_default();
         let delay = self.plan.clients.iter().map(|s| s.takeover_delay.as_micros()).max();
         let delay = u64::try_from(delay.unwrap_or_default()).unwrap_or_default();
-        let free = self.plan.ttl_most * 3 / 5 + 8 * poll + 12 * write + 200_000;
+        // Where runs fail, the next one is not asked for before the wait is over.
+        let backoff = self.plan.once.map_or(0, |o| o.backoff << o.max_attempts);
+        let free = self.plan.ttl_most * 3 / 5 + 8 * poll + 12 * write + backoff + 200_000;
         let most = if dead { free + (self.plan.ttl_most + delay) * 10 / 9 } else { free };
         // Clocks beyond the bound stretch it by as much.
         if self.wild { most * 3 / 2 } else { most }

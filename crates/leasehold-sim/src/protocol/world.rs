@@ -7,6 +7,7 @@ use leasehold_core::record::{FencingToken, HolderId};
 
 use super::client::Client;
 use super::count::Count;
+use super::deeds::Deeds;
 use super::network::Sent;
 use super::promises::BOUNDED_WORK;
 use super::register::Register;
@@ -90,6 +91,7 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) store: Register,
     pub(crate) resource: Resource,
+    pub(crate) deeds: Deeds,
     /// Every request of this world.
     pub(crate) sent: Vec<Sent>,
     /// The last token and the reign of each holder id.
@@ -137,6 +139,7 @@ impl World {
             crowds: u64::from(clients.len() > 12),
             worlds_of_content_hashes: u64::from(plan.hashes),
             worlds_with_markers: u64::from(plan.marks),
+            worlds_of_once: u64::from(plan.once.is_some()),
             ..Count::default()
         };
         let store = Register::new(plan.hashes, plan.marks);
@@ -148,6 +151,7 @@ impl World {
             clients,
             store,
             resource: Resource::default(),
+            deeds: Deeds::default(),
             sent: vec![],
             leases: BTreeMap::new(),
             departed: BTreeMap::new(),

@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials};
 use leasehold_core::admin::Admin;
 use leasehold_core::backend::{
     Backend, BackendError, BoxFuture, Expected, Facts, Key, MAX_RECORD_BYTES, Reading, Trouble,
@@ -21,14 +20,14 @@ use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, DATE, LAST_MODIFIED};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Deserialize;
 
-use super::http::{Answer, Http, line};
+use super::http::answer::{Answer, Http};
+use super::http::credentials::{Account, REMEDY};
+use super::http::line;
 use crate::env::{Env, Host};
 
 mod admin;
-mod credentials;
 pub(crate) mod place;
 
-use credentials::{REMEDY, no_credentials};
 use place::Place;
 
 /// Reading and writing objects is all that is asked for.
@@ -56,7 +55,7 @@ const GENERATION: &str = "x-goog-generation";
 pub struct GcsBackend {
     place: Place,
     http: Http,
-    credentials: Mutex<Option<Credentials>>,
+    account: Account,
     /// What was read last, by key: an answer 304 says that it is still so.
     remembered: Mutex<HashMap<Key, Remembered>>,
 }
@@ -77,8 +76,8 @@ impl GcsBackend {
         let invalid = |why| BackendError::not_sent(Trouble::Invalid, why);
         let place = Place::parse(rest).map_err(invalid)?;
         let http = Http::new(&place.endpoint).map_err(invalid)?;
-        let (credentials, remembered) = (Mutex::default(), Mutex::default());
-        Ok(GcsBackend { place, http, credentials, remembered })
+        let (account, remembered) = (Account::new(&[SCOPE]), Mutex::default());
+        Ok(GcsBackend { place, http, account, remembered })
     }
 
     fn remembered(&self) -> MutexGuard<'_, HashMap<Key, Remembered>> {
@@ -100,44 +99,13 @@ impl GcsBackend {
         self.address(&[], &[&self.place.bucket, "o", &object])
     }
 
-    /// What was found first, until it is forgotten.
-    fn credentials(&self) -> Result<Credentials, BackendError> {
-        let mut found = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = &*found {
-            return Ok(found.clone());
-        }
-        let built = Builder::default().with_scopes([SCOPE]).build();
-        let built = built.map_err(|e| no_credentials(&e, false, e.is_parsing()))?;
-        Ok(found.insert(built).clone())
-    }
-
-    /// Has the next request look for credentials anew: once refused, the library asks no more, and once
-    /// given a token, it keeps it to its end. So a process would have to be started again after somebody
-    /// has put right what was wrong.
-    fn forget_credentials(&self) {
-        *self.credentials.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
     /// A request with credentials. They are had before it: a failure to get them sends nothing.
     async fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, BackendError> {
         let request = self.http.client().request(method, url);
         if self.place.is_anonymous() {
             return Ok(request);
         }
-        let headers = self.credentials()?.headers(http_extensions()).await;
-        let headers = headers.map_err(|e| {
-            if !e.is_transient() {
-                self.forget_credentials();
-            }
-            no_credentials(&e, e.is_transient(), false)
-        });
-        match headers? {
-            CacheableResource::New { data, .. } => Ok(request.headers(data)),
-            CacheableResource::NotModified => {
-                let why = "the credentials were not told".to_owned();
-                Err(BackendError::not_sent(Trouble::Unavailable, why))
-            }
-        }
+        Ok(request.headers(self.account.headers().await?))
     }
 
     fn refusal(&self, answer: &Answer) -> BackendError {
@@ -155,7 +123,7 @@ impl GcsBackend {
                 ),
             ),
             401 => {
-                self.forget_credentials();
+                self.account.forget();
                 BackendError::unknown(
                     Trouble::Denied,
                     format!(
@@ -393,11 +361,6 @@ fn upload(object: &str, bytes: &[u8]) -> (String, Vec<u8>) {
         format!("--{boundary}\r\n{part}\r\n\r\n{metadata}\r\n--{boundary}\r\n{part}\r\n\r\n");
     let body = [head.as_bytes(), bytes, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
     (format!("multipart/related; boundary={boundary}"), body)
-}
-
-/// Nothing that the credentials should know.
-fn http_extensions<T: Default>() -> T {
-    T::default()
 }
 
 impl Backend for GcsBackend {

@@ -318,11 +318,14 @@ impl Session {
                 None => "it could not be renewed in time (was this process paused?)".into(),
             },
             Loss::TakenOver(by) => format!("it was taken over by {:?}", by.label),
-            Loss::Ended(Some(past)) if past.ended == Ended::Forced => format!(
-                "{:?} force-released it: {:?}",
-                past.by.as_deref().unwrap_or("somebody"),
-                past.reason.as_deref().unwrap_or_default(),
-            ),
+            Loss::Ended(Some(past)) if matches!(past.ended, Ended::Forced | Ended::Reset) => {
+                format!(
+                    "{:?} {} it: {:?}",
+                    past.by.as_deref().unwrap_or("somebody"),
+                    if past.ended == Ended::Reset { "reset" } else { "force-released" },
+                    past.reason.as_deref().unwrap_or_default(),
+                )
+            }
             Loss::Ended(_) => "another took it over and released it".into(),
             Loss::Gone => "its record was deleted".into(),
             Loss::Unreadable(bad) => {

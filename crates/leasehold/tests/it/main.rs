@@ -9,5 +9,7 @@ mod forced;
 mod gcs;
 mod memory;
 mod once;
+#[cfg(feature = "spanner")]
+mod spanner;
 mod spent;
 mod time_limit;

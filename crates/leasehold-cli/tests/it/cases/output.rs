@@ -65,6 +65,8 @@ fn every_command_has_help_with_examples() {
     let Some(world) = super::world() else { return };
     let commands = [
         "run",
+        "once",
+        "reset",
         "status",
         "list",
         "wait",
@@ -78,6 +80,10 @@ fn every_command_has_help_with_examples() {
     for command in commands {
         let seen = world.run(&[command, "--help"]).expect(0);
         assert!(seen.out.contains("Examples:\n  "), "{command}");
+    }
+    for act in ["get", "set"] {
+        let seen = world.run(&["checkpoint", act, "--help"]).expect(0);
+        assert!(seen.out.contains("Examples:\n  "), "{act}");
     }
     for shell in ["bash", "zsh", "fish"] {
         assert!(world.run(&["completions", shell]).expect(0).out.contains("leasehold"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use leasehold_core::backend::{Expected, Version};
 use leasehold_core::lease::{Reply, Request, Seen};
 use leasehold_core::mutex::{self, Force};
+use leasehold_core::once;
 use leasehold_core::record::{Record, WriteId};
 
 use super::EPOCH_MS;
@@ -92,5 +93,12 @@ impl Register {
         let after =
             mutex::force_release(&before, &force, WriteId(u128::from(self.versions) << 100));
         self.put(after.encode(), time);
+    }
+
+    /// An operator makes what was done count no more.
+    pub(super) fn reset(&mut self, time: Duration) {
+        let before = self.record().expect("there is a record");
+        let write = WriteId(u128::from(self.versions) << 100);
+        self.put(once::reset(&before, "an operator", "again", 7, write).encode(), time);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::connect::percent_decode;
+use crate::backend::http::options::{endpoint, escaped, span, text};
 
 /// Google's own endpoint.
 const ENDPOINT: &str = "https://storage.googleapis.com";
@@ -178,54 +178,13 @@ fn check_prefix(prefix: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn endpoint(value: &str, name: &str) -> Result<Url, String> {
-    let bad = || format!("{name} is a URL such as http://127.0.0.1:4443, without a password");
-    let url = Url::parse(value).map_err(|_| bad())?;
-    let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
-    match url.scheme() {
-        "http" | "https" if is_plain && url.fragment().is_none() => Ok(url),
-        _ => Err(bad()),
-    }
-}
-
-/// A time as it stands in a URL: `0s`, `500ms`, `2s`.
-fn span(name: &str, value: &str) -> Result<Duration, String> {
-    let bad = || format!("{name} is a time such as 0s, 500ms or 2s, up to 60s, not {value:?}");
-    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    let number: u64 = digits.parse().ok().filter(|_| is_number).ok_or_else(bad)?;
-    let span = match &value[digits.len()..] {
-        "ms" => Duration::from_millis(number),
-        "s" => Duration::from_secs(number),
-        _ => return Err(bad()),
-    };
-    if span > Duration::from_mins(1) { Err(bad()) } else { Ok(span) }
-}
-
+/// A word of an option, such as the id of a project.
 fn word(name: &str, value: &str) -> Result<String, String> {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     match !value.is_empty() && value.chars().all(is_fine) {
         true => Ok(value.to_owned()),
         false => Err(format!("{name} cannot be {value:?}")),
     }
-}
-
-fn text(escaped: &str) -> Result<String, String> {
-    String::from_utf8(percent_decode(escaped)?).map_err(|_| format!("{escaped:?} is not UTF-8"))
-}
-
-/// Percent-encodes what would mean something else in a URL.
-fn escaped(text: &str, with_slashes: bool) -> String {
-    let mut url = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let stays = byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
-        if stays || (with_slashes && byte == b'/') {
-            url.push(char::from(byte));
-        } else {
-            let _ = write!(url, "%{byte:02X}");
-        }
-    }
-    url
 }
 
 #[cfg(test)]

@@ -1,25 +1,84 @@
-//! Why there are no credentials, in words that help and give no secret away.
+//! Google's application default credentials, and why there are none, in words that help and give no
+//! secret away.
 
 use std::error::Error;
+use std::sync::{Mutex, PoisonError};
 
+use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials};
 use leasehold_core::backend::{BackendError, Trouble};
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use crate::backend::http::line;
+use super::line;
 
 /// What helps whoever has no credentials.
-pub(super) const REMEDY: &str =
+pub(in crate::backend) const REMEDY: &str =
     "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`";
+
+/// Whoever we are to Google.
+///
+/// Credentials are looked for at the first request, and belong to the runtime that made it: to the
+/// driver's, where a client was first. After a refusal they are looked for again.
+#[derive(Debug)]
+pub(in crate::backend) struct Account {
+    scopes: &'static [&'static str],
+    found: Mutex<Option<Credentials>>,
+}
+
+impl Account {
+    /// Nothing is looked for yet.
+    pub(in crate::backend) fn new(scopes: &'static [&'static str]) -> Account {
+        Account { scopes, found: Mutex::default() }
+    }
+
+    /// The headers that say who we are. They are had before a request: a failure to get them sends
+    /// nothing.
+    pub(in crate::backend) async fn headers(&self) -> Result<HeaderMap, BackendError> {
+        let headers = self.credentials()?.headers(extensions()).await;
+        let headers = headers.map_err(|e| {
+            if !e.is_transient() {
+                self.forget();
+            }
+            no_credentials(&e, e.is_transient(), false)
+        });
+        match headers? {
+            CacheableResource::New { data, .. } => Ok(data),
+            CacheableResource::NotModified => {
+                let why = "the credentials were not told".to_owned();
+                Err(BackendError::not_sent(Trouble::Unavailable, why))
+            }
+        }
+    }
+
+    /// What was found first, until it is forgotten.
+    fn credentials(&self) -> Result<Credentials, BackendError> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = &*found {
+            return Ok(found.clone());
+        }
+        let built = Builder::default().with_scopes(self.scopes.iter().copied()).build();
+        let built = built.map_err(|e| no_credentials(&e, false, e.is_parsing()))?;
+        Ok(found.insert(built).clone())
+    }
+
+    /// Has the next request look for credentials anew: once refused, the library asks no more, and once
+    /// given a token, it keeps it to its end. So a process would have to be started again after somebody
+    /// has put right what was wrong.
+    pub(in crate::backend) fn forget(&self) {
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Nothing that the credentials should know.
+fn extensions<T: Default>() -> T {
+    T::default()
+}
 
 /// The error of a request that was not sent for want of credentials. It has the first sentence of the last
 /// two causes, because the library's own words are advice for programmers, and of one that names an address.
 ///
 /// `is_quoting`: the causes may repeat what stands in a file of credentials.
-pub(super) fn no_credentials(
-    error: &dyn Error,
-    is_transient: bool,
-    is_quoting: bool,
-) -> BackendError {
+fn no_credentials(error: &dyn Error, is_transient: bool, is_quoting: bool) -> BackendError {
     let mut causes = vec![told(&error.to_string())];
     let mut next = error.source();
     while let Some(cause) = next {
