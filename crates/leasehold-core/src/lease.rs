@@ -408,7 +408,7 @@ impl Lease {
                     self.open.pop(); });
                 planted!(UnknownDoneIsFailed: if let (Fate::Unknown, true, Some(completion)) =
                     (fate, was_write, &mut self.completion) {
-                    *completion = Completion::Failed(Default::default()); });
+                    *completion = Completion::Failed(crate::once::Report::default()); });
                 planted!(UnknownIsSuccess: if (fate, was_write) == (Fate::Unknown, true) {
                     return self.applied(now.moment, request, Expected::Absent, out); });
                 planted!(ThrottledIsFailure: if let (Fate::Throttled { .. }, true) =

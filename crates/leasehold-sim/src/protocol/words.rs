@@ -31,9 +31,10 @@ fn id(write: WriteId) -> String {
 fn record(record: Option<&Record>) -> String {
     let Some(record) = record else { return "nothing".into() };
     let (token, write) = (record.token, id(record.write));
-    let outcome = record.outcome.as_ref().map(|o| {
-        format!(", {} {} by {} after {} failures", o.key, o.state, o.token, o.failures)
-    });
+    let outcome = record
+        .outcome
+        .as_ref()
+        .map(|o| format!(", {} {} by {} after {} failures", o.key, o.state, o.token, o.failures));
     let outcome = outcome.unwrap_or_default();
     match record.holder() {
         None => format!("free, token {token}, by {write}{outcome}"),
