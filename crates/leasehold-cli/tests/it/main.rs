@@ -71,6 +71,9 @@ mod on_fake_gcs_server {
     mod codes;
     mod crashes;
     mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
     mod output;
     mod script;
     mod signals;
@@ -90,6 +93,9 @@ mod on_fake_database {
     mod codes;
     mod crashes;
     mod loss;
+    mod once;
+    mod once_ends;
+    mod once_races;
     mod output;
     mod script;
     mod signals;

@@ -125,7 +125,7 @@ impl Store {
                 fs::remove_file(dir).expect("it is in the way");
                 fs::rename(dir.with_extension("gone"), dir).expect("it is there");
             }
-            Store::Bucket { proxy, .. } => proxy.set(Mode::Pass),
+            Store::Served { proxy, .. } => proxy.set(Mode::Pass),
         }
     }
 }
