@@ -142,14 +142,15 @@ impl Wanted {
     }
 }
 
-/// Show who holds a lock.
+/// Show who holds a lock, or how far something that is to be done once has come.
 ///
 /// Exits 0 whether it is held or free; the answer is in the text.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   leasehold status deploy
-  leasehold status deploy --json | jq -r .state      free, held, expired or unreadable")]
+  leasehold status deploy --json | jq -r .state         free, held, expired or unreadable
+  leasehold status schema --json | jq -r .once.state    running, interrupted, done or failed")]
 pub(crate) struct Status {
     /// The lock's name.
     pub(crate) name: String,
@@ -200,6 +201,8 @@ pub(crate) struct Wait {
 ///
 /// The holder is told and stops its command (exit 79), but only when it looks next: until then it
 /// goes on. Be sure that it is dead or harmless. The reason stays in the record, with who you are.
+/// What is to be done once is resumed by the next one; what was done stays done, but for a record
+/// that cannot be read.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -98,9 +98,8 @@ fn describe(name: &str, waiting: &Waiting, since: Duration) -> String {
         }
     }
     if let Some(failed) = &waiting.failed {
-        let (by, times) = (clean(&failed.by), failed.attempts);
-        let _ =
-            write!(text, ", too early for the next attempt: failed {times} times, last by {by}");
+        let (by, count) = (clean(&failed.by), failed.attempts);
+        let _ = write!(text, ", too early for the next attempt ({count} failed, last by {by})");
     }
     if let Some(trouble) = &waiting.trouble {
         let _ = write!(text, ", the store has trouble: {}", clean(trouble));

@@ -156,7 +156,10 @@ impl fmt::Display for Done {
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (by, text) = (Shown(&self.by), Shown(&self.text));
-        write!(f, "failed {} times, last by {by}: {text}", self.attempts)
+        match self.attempts {
+            1 => write!(f, "failed once, by {by}: {text}"),
+            n => write!(f, "failed {n} times, last by {by}: {text}"),
+        }
     }
 }
 
@@ -336,7 +339,9 @@ impl Once {
                 Outcome::Settled(Settled::Outdated { newest }) => {
                     return Ok(Begun::Outdated(Outdated { newest }));
                 }
-                Outcome::Held(holder) => return Err(self.lock.timed_out(holder.as_ref())),
+                Outcome::Held(Some(holder)) => return Err(self.lock.timed_out(Some(&holder))),
+                // Nobody has it, and it may not be begun.
+                Outcome::Held(None) => return Err(self.too_early()),
                 Outcome::Free => {}
             }
             if let Patience::AtMost(most) = self.lock.patience() {
@@ -344,6 +349,12 @@ impl Once {
                 patience = Patience::AtMost(most.saturating_sub(waited));
             }
         }
+    }
+
+    fn too_early(&self) -> Error {
+        let error = self.lock.timed_out(None);
+        let why = format!("{error}: it has failed, and it is too early for the next attempt");
+        Error::new(ErrorKind::Timeout, why)
     }
 
     async fn is_needed(&self) -> bool {

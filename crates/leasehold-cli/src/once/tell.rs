@@ -56,7 +56,8 @@ pub(super) fn gave_up(plan: &Plan, failed: &Failed, is_ours: bool) {
         }
     }
     say(&format!(
-        "it is not tried again: use another key, or more --max-attempts, or `leasehold reset {}`",
+        "it is not tried again: use another key, or more --max-attempts, or `leasehold reset {} \
+         --reason …`",
         plan.name
     ));
 }

@@ -130,7 +130,7 @@ fn what_is_done_once_has_the_terminal() {
     terminal.await_text("code 130");
     assert!(!between.contains("went on") && !between.contains("failed"), "{between:?}");
     terminal.type_in("leasehold once x -- sh -c 'echo $LEASEHOLD_ATTEMPT; exit 3' 2>err\n");
-    terminal.await_text("3\r\n");
+    terminal.await_text("3\r\nnext> ");
     assert!(world.read("err").contains("has failed 3 times"));
 }
 

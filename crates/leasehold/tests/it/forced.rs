@@ -7,7 +7,7 @@ use leasehold::backend::memory::MemoryBackend;
 use leasehold::core::backend::{
     Backend, BackendError, BoxFuture, Expected, Facts, Key, Reading, Trouble, Version, Written,
 };
-use leasehold::{Client, ErrorKind, Forced};
+use leasehold::{Begun, Client, ErrorKind, Forced, Ran, Reset};
 use tokio::sync::Mutex;
 
 /// What happens between the first write and the loss of its answer.
@@ -18,6 +18,8 @@ enum Meanwhile {
     TheNextHasHeld,
     /// The write never arrived, and the holder ended by itself.
     NotDoneAndGivenBack,
+    /// Another has done it since, once.
+    DoneAgain,
 }
 
 /// A store that loses its first answer.
@@ -36,6 +38,11 @@ impl Lossy {
             held.take().expect("it is held").release().await.expect("it is given back");
         } else {
             self.store.write(key, expected, bytes).await.expect("it is done");
+        }
+        if self.meanwhile == Meanwhile::DoneAgain {
+            let next = Client::new(Arc::clone(&self.store) as Arc<dyn Backend>).expect("a client");
+            let ran = next.once(key.as_str()).run(async |_| Ok::<_, String>(())).await;
+            assert!(matches!(ran, Ok(Ran::Now(()))), "{ran:?}");
         }
         if matches!(self.meanwhile, Meanwhile::TheNextHolds | Meanwhile::TheNextHasHeld) {
             let next = Client::new(Arc::clone(&self.store) as Arc<dyn Backend>).expect("a client");
@@ -119,5 +126,58 @@ async fn a_lost_answer_is_not_taken_for_a_free_lock() -> Result<(), leasehold::E
             _ => panic!("{meanwhile:?}: {forced:?}"),
         }
     }
+    Ok(())
+}
+
+/// An operator resets what was done, and the store loses the answer. One call resets once: what another has
+/// done since is not forgotten with it, and the operator is told so.
+#[tokio::test]
+async fn a_lost_answer_does_not_reset_twice() -> Result<(), leasehold::Error> {
+    for meanwhile in [Meanwhile::Nothing, Meanwhile::DoneAgain] {
+        let store = Arc::new(MemoryBackend::default());
+        let client = Client::new(Arc::clone(&store) as Arc<dyn Backend>)?;
+        let once = client.once("x");
+        once.run(async |_| Ok::<_, String>(())).await?;
+        let before = client.status("x").await?.token.expect("there is a record");
+        let (has_lost, held) = (AtomicBool::new(false), Mutex::new(None));
+        let lossy = Lossy { store, meanwhile, has_lost, held };
+        let operator = Client::new(Arc::new(lossy) as Arc<dyn Backend>)?;
+        let reset = operator.reset("x", "a test").await;
+        let status = client.status("x").await?;
+        if meanwhile == Meanwhile::Nothing {
+            assert!(matches!(reset, Ok(Reset::Forgotten { token, .. }) if token > before));
+            assert_eq!(status.outcome, None);
+        } else {
+            let error = reset.expect_err("nobody can know");
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.to_string().contains("not known"), "{error}");
+            assert!(matches!(once.run(async |_| Err::<(), _>("again")).await?, Ran::Before(_)));
+        }
+    }
+    Ok(())
+}
+
+/// Whoever runs it now is not disturbed. Who was interrupted is: nobody holds it.
+#[tokio::test]
+async fn a_run_that_goes_on_is_not_reset() -> Result<(), leasehold::Error> {
+    let client = Client::new(Arc::new(MemoryBackend::default()) as Arc<dyn Backend>)?;
+    assert_eq!(client.reset("x", "a test").await?, Reset::Nothing);
+    let once = client.once("x").keyed("v1").with_label("me");
+    let Begun::Section(section) = once.begin().await? else { panic!("it is ours") };
+    section.save(b"row 7").await?;
+    let reset = client.reset("x", "a test").await?;
+    assert!(matches!(reset, Reset::Running { holder } if holder.label == "me"));
+    section.save(b"row 8").await?;
+    section.interrupted().await?;
+    let reset = client.reset("x", "a test").await?;
+    let Reset::Forgotten { outcome, .. } = reset else { panic!("{reset:?}") };
+    assert_eq!(outcome.checkpoint.map(|c| c.0), Some(b"row 8".to_vec()));
+    assert_eq!(client.reset("x", "a test").await?, Reset::Nothing);
+    let Begun::Section(section) = once.begin().await? else { panic!("it is ours") };
+    assert_eq!((section.resumed(), section.checkpoint()), (None, None));
+    drop(section);
+    client.mutex("lock").acquire().await?.release().await?;
+    let error = client.reset("lock", "a test").await.expect_err("it is a mutex");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     Ok(())
 }

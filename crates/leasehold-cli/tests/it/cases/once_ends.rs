@@ -39,7 +39,9 @@ fn what_never_works_is_given_up_everywhere() {
     assert!(seen.err.contains("has failed 3 times, last here"), "{seen:?}");
     let seen = end(world.elsewhere(&["once", "x", "--key", "v1", "--", "touch", "ran"])).expect(7);
     assert!(seen.err.contains("failed 3 times, last by web-1 at"), "{seen:?}");
-    assert!(seen.err.contains("no such table: €") && seen.err.contains("leasehold reset x"));
+    assert!(
+        seen.err.contains("no such table: €") && seen.err.contains("leasehold reset x --reason")
+    );
     assert!(!seen.err.contains('\x1b'), "{seen:?}");
     assert!(!world.path("ran").exists());
     assert_eq!(world.read("log"), "attempt 1\nattempt 2\nattempt 3\n");
@@ -67,6 +69,26 @@ fn a_failure_here_can_be_made_good_elsewhere() {
     let seen = first.end();
     assert!([0, 3].contains(&seen.code()), "{seen:?}");
     assert_eq!(second.end().expect(0).out, "2\n");
+}
+
+/// Who may not wait learns why, and a failure of its own is not hidden behind "try again later", not even
+/// behind `-E 0`.
+#[test]
+fn who_may_not_wait_for_another_attempt_says_so() {
+    let Some(world) = super::world() else { return };
+    let words = ["once", "x", "-n", "-E", "0", "--backoff", "1h", "--"];
+    let seen = world.run(&[&words[..], &["sh", "-c", "exit 3"]].concat()).expect(3);
+    assert!(
+        seen.err.contains("not tried again here") && seen.err.contains("too early"),
+        "{seen:?}"
+    );
+    let words = ["once", "x", "--backoff", "1h"];
+    let seen = world.run(&[&words[..], &["-n", "--", "echo", "no"]].concat()).expect(75);
+    assert!(seen.out.is_empty() && seen.err.contains("too early for the next"), "{seen:?}");
+    let seen = world.run(&[&words[..], &["-w", "0.2", "--", "echo", "no"]].concat()).expect(75);
+    assert!(
+        seen.err.contains("waiting for x, too early") && seen.err.contains("(1 failed, last by")
+    );
 }
 
 #[test]
