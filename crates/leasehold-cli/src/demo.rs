@@ -23,8 +23,8 @@ pub(crate) async fn demo(options: Demo, backend: Option<&str>) -> Result<Exit, F
     let client = place::connect(Some(&url)).await?;
     if client.url().starts_with("memory:") {
         return Err(Failure::usage(format!(
-            "{} is the memory of one process, and a demo has several: name a store that they \
-             share, or none for files",
+            "{} is the memory of one process, and a demo has several: name one they share, \
+             or none for files",
             client.url()
         )));
     }

@@ -237,6 +237,17 @@ fn a_row_deletion_policy_is_told() {
     }
 }
 
+/// A service may hold locks and look at nothing else: the database is proven nevertheless, and what could not
+/// be seen is said.
+#[test]
+fn who_may_not_look_is_told_so() {
+    let (fake, world) = world();
+    fake.script(always(When::Admin, answer(Code::PermissionDenied)));
+    let seen = world.run(&["doctor"]).expect(0);
+    assert!(seen.out.contains("rights        cannot be asked for"), "{seen:?}");
+    assert!(seen.out.contains("settings      cannot be seen"), "{seen:?}");
+}
+
 /// An operator asks whether the database may be used. The answer is yes, it says that locks cost nothing
 /// beside it, and nothing is left there.
 #[test]
