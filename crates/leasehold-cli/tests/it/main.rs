@@ -97,6 +97,7 @@ mod on_fake_database {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod once;
     mod once_ends;
@@ -118,6 +119,7 @@ mod on_spanner_emulator {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod once;
     mod once_ends;
