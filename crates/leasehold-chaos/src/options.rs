@@ -22,7 +22,6 @@ Examples:
   leasehold-chaos --once --kills 200
   leasehold-chaos --backend 'gs://b?endpoint=http://{host}:4443&write-interval=0s' \\
       --netns 4 --store-address '{host}:4443'
-
   leasehold-chaos --backend 'spanner://p/i/d?endpoint=http://127.0.0.1:9010' --store-pid 4711
 
 The plan (who asks for what, who is hurt when) comes from the seed; real timing differs each time."
