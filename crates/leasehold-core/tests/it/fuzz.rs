@@ -6,3 +6,4 @@ mod json;
 mod name;
 mod reader;
 mod record;
+mod run;

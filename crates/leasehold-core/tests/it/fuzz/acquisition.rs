@@ -8,9 +8,12 @@ use leasehold_core::deadline::{Moment, Now};
 use leasehold_core::lease::{
     Event, Input, Lease, Memory, Output, Patience, Reply, Request, Seen, Settings,
 };
+use leasehold_core::once::{Completion, Once, Report};
 use leasehold_core::record::{FencingToken, Holder, HolderId, Kind, Record, WriteId};
 use leasehold_fuzz::Target;
 use serde_json::Map;
+
+use super::run;
 
 const WORDS: &[&str] = &[
     "take\n",
@@ -45,6 +48,19 @@ const WORDS: &[&str] = &[
     "shown 9007199254740989 free 0\n",
     "shown 9007199254740990 other 0\n",
     "again\n",
+    "once\n",
+    // Nobody comes upon these by chance.
+    "once\ntake\nabsent\napplied\n",
+    "once\ntake\nshown 5 free 0 started\napplied\nsave\napplied\ndone\n",
+    "once\ntake\nshown 5 free 0\napplied\nfailed\nunknown\n",
+    "save\n",
+    "done\n",
+    "failed\n",
+    "withdrawn\n",
+    "shown 5 free 0 started\n",
+    "shown 6 other 1 started\n",
+    "shown 5 free 0 failed\n",
+    "shown 5 free 0 done\n",
     "{\"leasehold\":1,\"kind\":\"mutex\",\"token\":7,\"holders\":[],\"x\":1,\
      \"write\":\"00000000000000000000000000000001\"}\n",
 ];
@@ -80,6 +96,16 @@ struct Sent {
     at: Duration,
 }
 
+fn settings(once: Option<Once>) -> Settings {
+    let facts = Facts {
+        least_write_interval: Duration::ZERO,
+        clock_uncertainty: Duration::ZERO,
+        least_poll: Duration::from_millis(10),
+        notifies: false,
+    };
+    Settings { ttl: TTL, takeover_delay: Duration::ZERO, label: "us".into(), facts, once }
+}
+
 struct Story {
     lease: Lease,
     time: Duration,
@@ -107,25 +133,15 @@ struct Story {
     lost: bool,
     lets_go: bool,
     over: bool,
+    /// Whether it is something to be done once, and how its run ended.
+    once: bool,
+    said: Option<Completion>,
 }
 
 impl Story {
     fn new() -> Story {
-        let facts = Facts {
-            least_write_interval: Duration::ZERO,
-            clock_uncertainty: Duration::ZERO,
-            least_poll: Duration::from_millis(10),
-            notifies: false,
-        };
-        let settings = Settings {
-            ttl: TTL,
-            takeover_delay: Duration::ZERO,
-            label: "us".into(),
-            facts,
-            once: None,
-        };
         Story {
-            lease: Lease::new(settings, US, Memory::default()),
+            lease: Lease::new(settings(None), US, Memory::default()),
             time: Duration::ZERO,
             ids: 1000,
             asked: None,
@@ -144,6 +160,8 @@ impl Story {
             lost: false,
             lets_go: false,
             over: false,
+            once: false,
+            said: None,
         }
     }
 
@@ -172,6 +190,17 @@ impl Story {
                 self.lets_go = true;
                 Input::Release
             }
+            "once" if !self.has_begun => {
+                let backoff = Duration::from_millis(100);
+                let once = Once { key: "k".into(), max_attempts: 2, backoff, valid_for: None };
+                self.lease = Lease::new(settings(Some(once)), US, Memory::default());
+                self.once = true;
+                return None;
+            }
+            "save" => Input::Save(1, b"so far".to_vec()),
+            "done" => self.ends(Completion::Done(Report::default())),
+            "failed" => self.ends(Completion::Failed(Report::default())),
+            "withdrawn" => self.ends(Completion::Withdrawn),
             "orphaned" => {
                 self.coming.1 = true;
                 return None;
@@ -188,6 +217,16 @@ impl Story {
                 Input::Reply(number, reply)
             }
         })
+    }
+
+    /// Only the first end counts, and only of a run.
+    fn ends(&mut self, completion: Completion) -> Input {
+        if !self.lets_go {
+            self.asked = None;
+            self.said = Some(completion.clone()).filter(|_| self.once && self.granted);
+        }
+        self.lets_go = true;
+        Input::Complete(completion)
     }
 
     /// Only the first of these counts.
@@ -219,7 +258,7 @@ impl Story {
             ("absent", _) => None,
             ("landed", _) => Some(self.sent.get(rest.parse::<usize>().ok()?)?.record.clone()),
             ("again", _) => self.shown.as_ref()?.record.clone(),
-            ("shown", _) => Some(Story::made_up(rest)?),
+            ("shown", _) => Some(self.made_up(rest)?),
             _ => match Record::decode(line.as_bytes()) {
                 Ok(record) => Some(record),
                 Err(bad) => return line.starts_with('{').then_some(Reply::Unreadable(bad)),
@@ -239,8 +278,8 @@ impl Story {
         Some(Reply::Read { seen, age, orphaned, unix_ms: None })
     }
 
-    /// `TOKEN WHO RENEWALS`.
-    fn made_up(words: &str) -> Option<Record> {
+    /// `TOKEN WHO RENEWALS`, and what became of the thing to be done once.
+    fn made_up(&self, words: &str) -> Option<Record> {
         let mut words = words.split(' ');
         let token = FencingToken(words.next()?.parse().ok()?);
         let id = match words.next()? {
@@ -261,12 +300,12 @@ impl Story {
         };
         let record = Record {
             format: 1,
-            kind: Kind::Mutex,
+            kind: if self.once { Kind::Once } else { Kind::Mutex },
             token,
             write: WriteId(1 << 64 | u128::from(renewals)),
             holders: id.map(holder).into_iter().collect(),
             past: None,
-            outcome: None,
+            outcome: words.next().filter(|_| self.once).map(|state| run::outcome(token, state)),
             extra: Map::new(),
         };
         Record::decode(&record.encode()).ok()
@@ -364,7 +403,7 @@ impl Story {
                 self.asked = None;
                 self.lost = true;
             }
-            Event::NotAcquired(_) | Event::Failed(_) | Event::Free => {
+            Event::NotAcquired(_) | Event::Failed(_) | Event::Free | Event::Settled(_) => {
                 self.asked = None;
                 self.lets_go = true;
             }
@@ -389,6 +428,7 @@ impl Story {
         assert!(!fits || Record::decode(&written).as_ref() == Ok(after), "no record: {after:?}");
         assert!(Some(after.token) >= self.highest, "the token goes back");
         let before = shown.record.as_ref();
+        self.check_run(before, after);
         if let Some(before) = before {
             assert_eq!((&after.extra, after.kind), (&before.extra, before.kind));
         }
@@ -411,10 +451,19 @@ impl Story {
         }
     }
 
+    fn check_run(&self, before: Option<&Record>, after: &Record) {
+        let was_ours = before.is_some_and(is_ours);
+        if self.once {
+            run::check((before, was_ours), (after, is_ours(after)), self.said.as_ref());
+        } else {
+            assert_eq!(after.outcome, None, "a mutex with an outcome");
+        }
+    }
+
     /// Another's lease is over, or there is none.
     fn check_takeover(&self, before: Option<&Record>) {
         let Some(before) = before else { return };
-        assert_eq!(before.kind, Kind::Mutex);
+        assert_eq!(before.kind, if self.once { Kind::Once } else { Kind::Mutex });
         let Some(other) = before.holder() else { return };
         let lease = other.ttl() + other.takeover_delay();
         let seen_for = self.sighted.filter(|(s, _)| Some(*s) == sign(before));

@@ -19,10 +19,14 @@ const MOST_BYTES: usize = 16_384;
 const TEXT_BYTES: usize = 256;
 const TIME_MOST: u64 = (1 << 53) - 1;
 
-pub(super) const KNOWN: [&str; 6] = ["leasehold", "kind", "token", "write", "holders", "past"];
+pub(super) const KNOWN: [&str; 7] =
+    ["leasehold", "kind", "token", "write", "holders", "past", "outcome"];
 const OF_HOLDER: [&str; 6] =
     ["id", "label", "ttl_ms", "renewals", "acquired_unix_ms", "takeover_delay_ms"];
 const OF_PAST: [&str; 6] = ["label", "id", "ended", "unix_ms", "by", "reason"];
+const OF_OUTCOME: [&str; 8] =
+    ["key", "state", "token", "resumes", "failures", "ending", "checkpoint", "earlier"];
+const OF_ENDING: [&str; 5] = ["token", "by", "unix_ms", "code", "text"];
 
 pub(super) fn read(bytes: &[u8]) -> Verdict {
     if bytes.len() > MOST_BYTES {
@@ -50,13 +54,18 @@ fn record(json: &Json) -> Option<()> {
         once_each(past, &OF_PAST)?;
         short(past.field("label")?)?;
         let ended = past.field("ended")?.text()?;
-        ["released", "taken-over", "forced"].contains(&ended).then_some(())?;
+        ["released", "taken-over", "forced", "reset"].contains(&ended).then_some(())?;
         time(past.field("unix_ms")?)?;
         or_null(past.field("id")).map_or(Some(()), id)?;
         or_null(past.field("by")).map_or(Some(()), short)?;
         or_null(past.field("reason")).map_or(Some(()), short)?;
     }
-    let fits = token < TIME_MOST && (kind != "mutex" || holders.len() <= 1);
+    if let Some(done) = or_null(json.field("outcome")) {
+        (kind == "once").then_some(())?;
+        outcome(done)?;
+    }
+    let one = kind == "mutex" || kind == "once";
+    let fits = token < TIME_MOST && (!one || holders.len() <= 1);
     (fits && kinds.contains(&kind)).then_some(())
 }
 
@@ -69,6 +78,57 @@ fn holder(json: &Json) -> Option<()> {
     time(json.field("acquired_unix_ms")?)?;
     let delay = json.field("takeover_delay_ms").map_or(Some(0), Json::integer)?;
     ((1..=86_400_000).contains(&ttl) && delay <= 60_000).then_some(())
+}
+
+fn outcome(json: &Json) -> Option<()> {
+    once_each(json, &OF_OUTCOME)?;
+    at_most(json.field("key")?, 128)?;
+    let state = json.field("state")?.text()?;
+    ["started", "done", "failed"].contains(&state).then_some(())?;
+    token(json.field("token")?)?;
+    or_null(json.field("resumes")).map_or(Some(()), token)?;
+    json.field("failures").map_or(Some(()), time)?;
+    or_null(json.field("checkpoint")).map_or(Some(()), base64)?;
+    if let Some(Json::Array(all)) = json.field("earlier") {
+        (all.len() <= 64).then_some(())?;
+        all.iter().try_for_each(|one| {
+            once_each(one, &["key", "done"])?;
+            at_most(one.field("key")?, 128)?;
+            or_null(one.field("done")).map_or(Some(()), token)
+        })?;
+    } else {
+        json.field("earlier").is_none().then_some(())?;
+    }
+    let Some(ending) = or_null(json.field("ending")) else {
+        return (state != "done").then_some(());
+    };
+    once_each(ending, &OF_ENDING)?;
+    token(ending.field("token")?)?;
+    short(ending.field("by")?)?;
+    time(ending.field("unix_ms")?)?;
+    let code = or_null(ending.field("code")).map_or(Some(0), Json::integer)?;
+    ending.field("text").map_or(Some(()), |text| at_most(text, 1024))?;
+    (code <= 255).then_some(())
+}
+
+fn token(json: &Json) -> Option<()> {
+    (json.integer()? < TIME_MOST).then_some(())
+}
+
+fn at_most(json: &Json, bytes: usize) -> Option<()> {
+    (json.text()?.len() <= bytes).then_some(())
+}
+
+/// With padding, and no bits that are left over.
+fn base64(json: &Json) -> Option<()> {
+    const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let text = json.text()?;
+    let digits = text.strip_suffix("==").or(text.strip_suffix('=')).unwrap_or(text);
+    let padding = text.len() - digits.len();
+    let last = digits.chars().map(|c| ALPHABET.find(c)).collect::<Option<Vec<_>>>()?;
+    let loose = last.last().map_or(0, |bits| bits & [0, 3, 15][padding]);
+    let fits = text.len() / 4 * 3 <= 4096 + padding;
+    (text.len().is_multiple_of(4) && loose == 0 && fits).then_some(())
 }
 
 /// "A known field twice" is refused.

@@ -1,8 +1,11 @@
 //! The target `record`: bytes that may stand in a store.
 
 use leasehold_core::mutex::{self, Force};
+use leasehold_core::once::{self, Completion, Report};
 use leasehold_core::record::salvage_token;
-use leasehold_core::record::{BadRecord, FencingToken, Holder, HolderId, Record, WriteId};
+use leasehold_core::record::{
+    BadRecord, Ended, FencingToken, Holder, HolderId, Kind, Record, WriteId,
+};
 use leasehold_fuzz::Target;
 use serde_json::Map;
 
@@ -57,6 +60,26 @@ const WORDS: &[&str] = &[
     "é",
     "🔒",
     "00000000000000000000000000000001",
+    "{\"leasehold\":1,\"kind\":\"once\",\"token\":7,\"holders\":[],\
+     \"write\":\"00000000000000000000000000000001\",\"outcome\":{\"key\":\"v1\",\"token\":6,\
+     \"state\":\"started\",\"resumes\":5,\"failures\":1,\"checkpoint\":\"cm93IDc=\",\
+     \"ending\":{\"token\":5,\"by\":\"us\",\"unix_ms\":1,\"code\":1,\"text\":\"no\"},\
+     \"earlier\":[{\"key\":\"v0\",\"done\":4},{\"key\":\"v\"}]}}",
+    "\"outcome\":",
+    "\"key\":",
+    "\"state\":",
+    "\"resumes\":",
+    "\"failures\":",
+    "\"ending\":",
+    "\"checkpoint\":",
+    "\"earlier\":",
+    "\"code\":",
+    "\"text\":",
+    "\"done\"",
+    "\"failed\"",
+    "\"reset\"",
+    "=",
+    "==",
 ];
 
 /// Whatever stands in a store, our reader and one written from the documentation alone agree on it,
@@ -111,17 +134,32 @@ fn survives(record: &Record, json: &Json) {
 
 /// The object without the known fields that say nothing, which may be left out.
 fn without_nothing(json: &Json) -> Json {
-    const OPTIONAL: [&str; 4] = ["past", "id", "by", "reason"];
+    const OPTIONAL: [&str; 10] = [
+        "past",
+        "id",
+        "by",
+        "reason",
+        "outcome",
+        "resumes",
+        "ending",
+        "checkpoint",
+        "code",
+        "done",
+    ];
     let Json::Object(fields) = json else { return json.clone() };
     let says = |(name, value): &&(String, Json)| match value {
         Json::Null => !OPTIONAL.contains(&&**name),
-        Json::Number(zero) => name != "takeover_delay_ms" || zero != "0",
+        Json::Number(zero) => !["takeover_delay_ms", "failures"].contains(&&**name) || zero != "0",
+        Json::Text(nothing) => name != "text" || !nothing.is_empty(),
+        Json::Array(nothing) => name != "earlier" || !nothing.is_empty(),
         _ => true,
     };
     let inner = |(name, value): &(String, Json)| {
         let value = match (&**name, value) {
-            ("past", past) => without_nothing(past),
-            ("holders", Json::Array(all)) => Json::Array(all.iter().map(without_nothing).collect()),
+            ("past" | "outcome" | "ending", inner) => without_nothing(inner),
+            ("holders" | "earlier", Json::Array(all)) => {
+                Json::Array(all.iter().map(without_nothing).collect())
+            }
             (_, other) => other.clone(),
         };
         (name.clone(), value)
@@ -144,16 +182,40 @@ fn changes(before: &Record) {
     };
     let force = Force { by: "us".into(), reason: "why".into(), unix_ms: 1 };
     let made = [
-        (mutex::acquire(Some(before), first, us, write, 1), true),
+        (mutex::acquire(Some(before), first, us.clone(), write, 1), true),
         (mutex::renew(before, write), false),
         (mutex::release(Some(before), first, HolderId(9), write, 1), false),
         (mutex::force_release(before, &force, write), true),
+        (once::reset(before, "us", "why", 1, write), true),
     ];
+    for key in ["v1", "v0", "new"] {
+        let mut run = mutex::acquire(Some(before), first, us.clone(), write, 1);
+        once::start(&mut run, Some(before), key);
+        once::save(&mut run, b"so far");
+        let mut made = vec![run.clone()];
+        for end in [Completion::Done(Report::default()), Completion::Failed(Report::default())] {
+            let mut ended = mutex::release(Some(&run), first, us.id, write, 1);
+            once::complete(&mut ended, &end, "us", 1);
+            assert!(once::is_recorded(&ended, key, run.token, &end), "from {before:?}");
+            made.push(ended);
+        }
+        let earlier = |r: &Record| r.outcome.as_ref().map_or(0, |o| o.earlier.len());
+        for after in made.into_iter().filter(|_| !before.token.is_last()) {
+            let bytes = after.encode().len();
+            if bytes <= leasehold_core::backend::MAX_RECORD_BYTES {
+                assert_eq!(Record::decode(&after.encode()), Ok(after), "from {before:?}");
+            } else {
+                assert_eq!(earlier(&after), 0, "it was not made to fit");
+            }
+        }
+    }
     // What leaves no token for the next holder is given to nobody.
     let spent = before.token.is_last();
     for (after, rises) in made.into_iter().filter(|(_, rises)| !(spent && *rises)) {
         assert!(after.token >= before.token && (after.token > before.token) == rises);
-        assert_eq!((after.kind, after.write, &after.extra), (before.kind, write, &before.extra));
+        assert_eq!((after.write, &after.extra), (write, &before.extra));
+        let is_reset = after.past.as_ref().is_some_and(|p| p.ended == Ended::Reset);
+        assert!(after.kind == before.kind || is_reset && after.kind == Kind::Once);
         let written = after.encode();
         if written.len() <= leasehold_core::backend::MAX_RECORD_BYTES {
             assert_eq!(Record::decode(&written), Ok(after), "from {before:?}");
