@@ -36,6 +36,8 @@ pub(crate) fn checks() -> Result<bool> {
     step("library without features", &mut || sh::run(&mut cargo(&bare)))?;
     let bucket = [&bare[..], &["--features", "gcs"]].concat();
     step("library with a bucket alone", &mut || sh::run(&mut cargo(&bucket)))?;
+    let database = [&bare[..], &["--features", "spanner"]].concat();
+    step("library with a database alone", &mut || sh::run(&mut cargo(&database)))?;
     step("documentation", &mut documentation)?;
     let mut licences_checked = false;
     step("licences", &mut || {

@@ -1,5 +1,5 @@
-//! `cargo xtask servers up gcs|spanner`: stores to try leasehold with, until Ctrl-C. The tests start theirs from
-//! here.
+//! `cargo xtask servers up gcs|spanner`: stores to try leasehold with, until Ctrl-C. The tests start theirs
+//! from here.
 
 mod fake_gcs_server;
 mod process;

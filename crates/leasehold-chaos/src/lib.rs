@@ -32,6 +32,10 @@
 //! `--netns` puts the clients into network namespaces whose links go down. With `--store-fails` the store
 //! may fail by itself besides, as `leasehold-servers gcs --fail-one-in 20` does.
 //!
+//! # What is done once
+//!
+//! With `--once` it is `leasehold once` whose runner is killed, again and again: `once.rs`.
+//!
 //! A second process puts all of it back, however this one ends: [`Undo`].
 
 mod check;
@@ -40,6 +44,7 @@ mod dice;
 mod fence;
 mod log;
 pub mod net;
+mod once;
 mod options;
 mod plan;
 mod procs;
@@ -65,6 +70,10 @@ pub fn main() -> ExitCode {
         ["__family", rest @ ..] => section::family(rest),
         ["__undo"] => undo::main(),
         ["__reach", address, patience_ms] => net::reach(address, patience_ms),
-        _ => options::parse(&words).map_or_else(|exit| exit, |options| world::main(&options)),
+        ["__once", rest @ ..] => once::section(rest),
+        _ => options::parse(&words).map_or_else(
+            |exit| exit,
+            |options| if options.once { once::main(&options) } else { world::main(&options) },
+        ),
     }
 }

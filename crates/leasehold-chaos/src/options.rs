@@ -19,8 +19,10 @@ Examples:
   leasehold-chaos --for 1h --processes 30 --names 5 --ttl 3s,10s
   leasehold-chaos --backend \"gs://b?endpoint=http://127.0.0.1:4443&write-interval=0s\" \\
       --store-pid 4711
+  leasehold-chaos --once --kills 200
   leasehold-chaos --backend 'gs://b?endpoint=http://{host}:4443&write-interval=0s' \\
       --netns 4 --store-address '{host}:4443'
+  leasehold-chaos --backend 'spanner://p/i/d?endpoint=http://127.0.0.1:9010' --store-pid 4711
 
 The plan (who asks for what, who is hurt when) comes from the seed; real timing differs each time."
 )]
@@ -87,6 +89,14 @@ pub(crate) struct Options {
     /// cut cuts.
     #[arg(long, value_name = "HOST:PORT", requires = "netns")]
     pub(crate) store_address: Option<String>,
+
+    /// Kill the runner of `leasehold once` instead, again and again: each time another resumes it.
+    #[arg(long, conflicts_with_all = ["netns", "store_pid", "freeze", "store_fails", "plan"])]
+    pub(crate) once: bool,
+
+    /// With --once: how often, instead of for how long.
+    #[arg(long, value_name = "N", requires = "once")]
+    pub(crate) kills: Option<u32>,
 
     /// Keep the logs even if nothing was violated.
     #[arg(long)]

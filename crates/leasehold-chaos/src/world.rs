@@ -29,8 +29,20 @@ const LOOK: Duration = Duration::from_millis(2);
 const SAY: Duration = Duration::from_secs(30);
 
 /// The environment of what is started begins without whatever we inherited of these.
-const INHERITED: [&str; 8] =
-    ["NAME", "TOKEN", "HOLDER", "BACKEND", "DEADLINE", "SESSION", "CHAOS", "CHAOS_RUN"];
+pub(crate) const INHERITED: [&str; 12] = [
+    "NAME",
+    "TOKEN",
+    "HOLDER",
+    "BACKEND",
+    "DEADLINE",
+    "SESSION",
+    "CHAOS",
+    "CHAOS_RUN",
+    "KEY",
+    "ATTEMPT",
+    "RESUMED",
+    "CHECKPOINT",
+];
 
 /// The slots, and all that was ever done.
 pub(crate) struct World {

@@ -12,8 +12,10 @@ use leasehold::TTL_DEFAULT;
 use crate::exit::NOT_ACQUIRED;
 use crate::{procs, times};
 
+mod demo;
 mod once;
 
+pub(crate) use demo::Demo;
 pub(crate) use once::{Checkpoint, CheckpointAct, Once, Reset};
 
 /// A distributed mutex: run a command while nobody else runs it, on this host or on many.
@@ -28,6 +30,7 @@ Examples:
   leasehold run -n backup -- ./backup.sh           or do nothing if it runs already (exit 75)
   leasehold once schema --key v42 -- ./migrate.sh  run it once; whoever comes later finds it done
   leasehold status nightly-report                  who holds it?
+  leasehold demo                                   80 clients want one line written
   leasehold doctor file:///var/lib/locks           may this store be used for locks?
 
 Exit codes: the command's own; 128+n if signal n ended it; 64 usage; 65 damaged record;
@@ -59,6 +62,7 @@ pub(crate) enum Command {
     Release(Release),
     Doctor(Doctor),
     Init(Init),
+    Demo(Demo),
     Completions(Completions),
 }
 

@@ -13,7 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold::core::admin::{Admin, Right};
+use leasehold::core::admin::{Admin, Right, Step, StepState};
 use leasehold::core::backend::{Backend, Trouble};
 use leasehold::env::{Env, Host};
 use serde_json::{Value, json};
@@ -124,6 +124,7 @@ impl Exam {
             return;
         }
         self.ask_rights(backend, env).await;
+        self.look_at_settings(backend, env).await;
         if proven.is_ok() {
             self.tell_figures();
         }
@@ -156,6 +157,36 @@ impl Exam {
             let optional = if right.is_optional { "; locks work without it" } else { "" };
             let fact = format!("{name} is lacking, needed {needed}: {role} gives it{optional}");
             self.report.tell("rights", warn(fact));
+        }
+    }
+
+    /// What in the store's settings deletes locks or keeps them from being written. A service need not be
+    /// allowed to look.
+    async fn look_at_settings(&mut self, backend: &dyn Backend, env: &dyn Env) {
+        let Some(admin) = backend.admin() else { return };
+        let steps = match attempt(env, admin.init(true)).await {
+            Ok(steps) => steps,
+            Err(error) => {
+                return self.report.tell("settings", note(format!("cannot be seen: {error}")));
+            }
+        };
+        let is_found = |step: &&Step| step.state == StepState::Found;
+        let found = steps.iter().filter(is_found).map(|step| step.what.as_str());
+        let found: Vec<&str> = found.collect();
+        if !found.is_empty() {
+            self.report.tell("settings", ok(found.join(", ")));
+        }
+        for Step { what, state } in &steps {
+            match state {
+                StepState::Wrong(why) => {
+                    self.report.tell("settings", warn(format!("{what}: {why}")));
+                }
+                StepState::Planned => {
+                    let fact = format!("{what} is lacking: `leasehold init` makes it");
+                    self.report.tell("settings", warn(fact));
+                }
+                StepState::Found | StepState::Made => {}
+            }
         }
     }
 

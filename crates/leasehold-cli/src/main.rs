@@ -4,6 +4,7 @@ mod acquire;
 mod checkpoint;
 mod cli;
 mod config;
+mod demo;
 mod doctor;
 mod exit;
 mod force;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Some(shim::COMMAND) => shim::main(words),
         Some(pump::COMMAND) => pump::main(),
         Some(script::BIND) => script::bind(words),
+        Some(demo::COMMAND) => finish(block_on(demo::main(words))),
         Some(session::COMMAND) => finish(block_on(async { Ok(session::main(words).await) })),
         _ => typed(),
     };
@@ -110,6 +112,7 @@ async fn perform(cli: Cli) -> Result<Exit, Failure> {
         Command::Release(options) => script::release(&options, backend),
         Command::Doctor(options) => doctor::doctor(options, backend).await,
         Command::Init(options) => init::init(options, backend).await,
+        Command::Demo(options) => demo::demo(options, backend).await,
         Command::Completions(options) => Ok(completions(options.shell)),
     }
 }

@@ -30,7 +30,8 @@ pub(crate) fn is_typed() -> bool {
     words.into_iter().any(is_it)
 }
 
-fn url(backend: Option<&str>) -> Result<String, Failure> {
+/// The URL of the store that was asked for, or of the default one.
+pub(crate) fn url(backend: Option<&str>) -> Result<String, Failure> {
     match backend {
         // A variable that is set to nothing is as good as not set.
         Some(url) if !url.is_empty() => Ok(url.to_owned()),

@@ -373,6 +373,8 @@ impl Lease {
             h.label == self.settings.label));
         planted!(RenewsAnother: if matches!(self.phase, Phase::Held(_)) {
             return self.holder_seen().is_some(); });
+        planted!(CompletesAnother: if self.completion.is_some() {
+            return self.holder_seen().is_some(); });
         planted!(ReleasesAnother: if matches!(self.phase, Phase::Releasing { .. }) {
             return self.holder_seen().is_some(); });
         self.holder_seen().is_some_and(|h| h.id == self.holder)
@@ -404,6 +406,9 @@ impl Lease {
             Reply::Failed(fate, trouble) => {
                 planted!(UnknownIsFailure: if (fate, was_write) == (Fate::Unknown, true) {
                     self.open.pop(); });
+                planted!(UnknownDoneIsFailed: if let (Fate::Unknown, true, Some(completion)) =
+                    (fate, was_write, &mut self.completion) {
+                    *completion = Completion::Failed(crate::once::Report::default()); });
                 planted!(UnknownIsSuccess: if (fate, was_write) == (Fate::Unknown, true) {
                     return self.applied(now.moment, request, Expected::Absent, out); });
                 planted!(ThrottledIsFailure: if let (Fate::Throttled { .. }, true) =

@@ -92,8 +92,11 @@ pub fn start(record: &mut Record, before: Option<&Record>, key: &str) {
             planted!(OldKeyForgotten: outcome.earlier.clear());
         } else if old.state != Progress::Done {
             outcome.resumes = Some(old.token);
+            planted!(ResumedUntold: outcome.resumes = None);
             outcome.failures = old.failures;
             planted!(FailuresForgotten: outcome.failures = 0);
+            planted!(InterruptedIsFailed: outcome.failures +=
+                u64::from(old.state == Progress::Started));
             outcome.ending = old.ending;
             outcome.checkpoint = old.checkpoint;
             planted!(CheckpointForgotten: outcome.checkpoint = None);

@@ -171,6 +171,22 @@ bugs! {
     NeverGivesUp,
     /// Of what is done once: a run that resumes does not find what was saved.
     CheckpointForgotten,
+    /// Of what is done once: a run is not told that one before it began and did not complete.
+    ResumedUntold,
+    /// Of what is done once: an interrupted run counts as one that failed.
+    InterruptedIsFailed,
+    /// Of what is done once: the next run begins without a wait after a failure.
+    BackOffIgnored,
+    /// Of what is done once: a completion without an answer is recorded as a failure.
+    UnknownDoneIsFailed,
+    /// Of what is done once: a completion is written over whatever run stands in the record.
+    CompletesAnother,
+    /// Of what is done once: a failure that others have written over counts as not recorded.
+    FailureDenied,
+    /// Of what is done once: a run that did not begin is left in the record as one that did.
+    WithdrawnStaysBegun,
+    /// Of what is done once: a checkpoint counts as saved when it is sent.
+    SavedWhenSent,
 
     /// A pause of no length arms no wake-up.
     WakeupLost,

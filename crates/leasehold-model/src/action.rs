@@ -12,7 +12,7 @@ use leasehold_core::record::WriteId;
 use crate::bounds::{Bounds, TICK};
 use crate::essence;
 use crate::fact::{Fact, Facts};
-use crate::world::{Pending, World, is_anything};
+use crate::world::{Pending, Says, World, is_anything};
 
 /// One step. Clients and pending writes are told by their place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +25,8 @@ pub enum Action {
     Wake(usize),
     /// The user of a client lets go, or no longer waits.
     LetGo(usize),
+    /// The user of a client says how its run has ended.
+    Complete(usize, Says),
     /// A client that lets go has tried for a ttl.
     Tire(usize),
     /// A process dies, and another takes its place.
@@ -100,9 +102,13 @@ impl World {
                 }
                 return;
             }
-            Stage::Lost => all.push(Action::LetGo(who)),
+            Stage::Lost => {
+                all.push(Action::LetGo(who));
+                self.of_run(who, bounds, all);
+            }
             Stage::Acquiring { .. } | Stage::Held(_) => {
                 all.extend([Action::LetGo(who), Action::Wake(who)]);
+                self.of_run(who, bounds, all);
                 if bounds.hints && client.lease.wants_hint().is_some() {
                     all.push(Action::Hint(who));
                 }
@@ -170,7 +176,14 @@ impl World {
             Action::Acquire(who) => self.step(who, Input::Acquire(Patience::Forever), bounds),
             Action::Look(who) => self.step(who, Input::Look(Patience::Forever), bounds),
             Action::Wake(who) => self.step(who, Input::Wake, bounds),
-            Action::LetGo(who) => self.step(who, Input::Release, bounds),
+            Action::LetGo(who) => {
+                self.says(who, Says::Interrupted);
+                self.step(who, Input::Release, bounds);
+            }
+            Action::Complete(who, says) => {
+                self.says(who, says);
+                self.step(who, Input::Complete(says.completion()), bounds);
+            }
             Action::Tire(who) => {
                 let now = self.clients[who].moment();
                 self.client(who).lease.tire(now);
@@ -211,7 +224,7 @@ impl World {
                 self.pool.retain(|p| p.from != Some(who) || Some(p.number) != number);
                 self.fail(who, Fate::NotSent, bounds);
             }
-            Action::Land(place) => self.land(place),
+            Action::Land(place) => self.land(place, bounds),
             Action::Lose(place) => drop(self.pool.remove(place)),
             Action::Tick => self.tick(None, bounds),
             Action::TickWithout(who) => self.tick(Some(who), bounds),

@@ -56,6 +56,9 @@ pub struct Bounds {
     pub looks: bool,
     /// The store has a clock, and tells how long a state has stood.
     pub clock: bool,
+    /// The clients want one and the same thing done once, and give up after so many failures. A run may
+    /// begin at once after a failure.
+    pub once: Option<u8>,
 }
 
 impl Bounds {
@@ -79,5 +82,6 @@ impl Bounds {
         forces: false,
         looks: false,
         clock: false,
+        once: None,
     };
 }

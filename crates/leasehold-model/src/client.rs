@@ -73,7 +73,8 @@ impl World {
                         oldest.map(|place| self.pool.remove(place));
                     }
                     let on = on.clone();
-                    let pending = Pending { from: Some(who), number, by, on, record };
+                    let says = self.clients[who].says;
+                    let pending = Pending { from: Some(who), number, by, on, record, says };
                     self.pool.push(Arc::new(pending));
                 }
                 self.client(who).flight = Some(Flight { number, on: Some(on), answer: None });
@@ -83,9 +84,11 @@ impl World {
 
     fn told(&mut self, who: usize, event: &Event, by_reading: bool) {
         match event {
-            Event::Granted { token, .. } => {
+            Event::Granted { token, outcome, .. } => {
                 self.check_grant(who, *token);
-                self.client(who).granted = Some(*token);
+                self.check_run(who, *token, outcome.as_ref());
+                let client = self.client(who);
+                (client.granted, client.run) = (Some(*token), outcome.as_ref().map(|_| *token));
                 self.note(if by_reading { Fact::GrantedByReading } else { Fact::Granted });
             }
             Event::Renewed(_) => {
@@ -98,6 +101,7 @@ impl World {
             }
             Event::Suspected => self.note(Fact::Suspected),
             Event::Free => self.note(Fact::FoundFree),
+            Event::Settled(settled) => self.check_settled(who, settled),
             _ => {}
         }
     }
@@ -132,6 +136,7 @@ impl World {
                 format!("{} has let go, and a write of it can make it hold again", name(who))
             });
         }
+        self.check_told(who, release);
         let memory = self.clients[who].lease.clone().into_memory();
         self.succeed(who, bounds, if bounds.memory { memory } else { Memory::default() });
     }

@@ -17,7 +17,9 @@
 //! * **renewal counts**: compared for equality only, with those of the same lease;
 //! * **outdated records**: no write on them can land, and the next look replaces them. Kept is whether
 //!   there is none, a free one, one's own or another's;
-//! * **labels, dates, `past`**: read by nobody but people, except that one was forced out oneself;
+//! * **labels, dates, `past`**: read by nobody but people, except how one's own lease ended;
+//! * **tokens of runs**: kept is how far the thing to be done has come, and whether it was one's own run
+//!   that came so far or ended last (`once.rs`);
 //! * **which client is which**: all are made alike. Each is described by itself, with what the register
 //!   and the writes on their way have to do with it, and the descriptions are sorted;
 //! * **who among the dead sent a write**: of dead clients' writes of one kind, all do the same.
@@ -31,6 +33,7 @@ use leasehold_core::record::{Ended, HolderId, Record};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::bounds::{Bounds, TICK};
+use crate::once;
 use crate::world::{Client, Pending, World, is_anything};
 
 /// The number of a world, the same for all that are alike.
@@ -40,12 +43,12 @@ pub fn essence(world: &World, bounds: &Bounds) -> u64 {
     clients.sort_unstable();
     let mut all = vec![world.even];
     all.extend(register(world, bounds));
-    let mut orphans: Vec<u8> =
+    let mut orphans: Vec<u32> =
         world.pool.iter().filter(|p| p.from.is_none()).map(|p| kind(world, p)).collect();
     orphans.sort_unstable();
     orphans.dedup();
     all.push(count(orphans.len()));
-    all.extend(orphans);
+    all.extend(orphans.into_iter().flat_map(u32::to_le_bytes));
     for client in clients {
         all.push(count(client.len()));
         all.extend(client);
@@ -58,11 +61,14 @@ fn count(n: usize) -> u8 {
 }
 
 /// What stands there. Whom it names is part of each client's description.
-fn register(world: &World, bounds: &Bounds) -> [u8; 3] {
-    let Some(stored) = &world.stored else { return [0, 0, 0] };
+fn register(world: &World, bounds: &Bounds) -> [u8; 5] {
+    let Some(stored) = &world.stored else { return [0; 5] };
     let age = world.time.saturating_sub(stored.landed).min(takeover_due(bounds.ttl, TICK));
     let free = stored.record.holder().is_none();
-    [1 + u8::from(free), u8::from(stored.granted), if bounds.clock { ticks(age) } else { 0 }]
+    let age = if bounds.clock { ticks(age) } else { 0 };
+    let (run, before) =
+        (once::outcome(stored.record.outcome.as_ref()), once::outcome(stored.before.as_ref()));
+    [1 + u8::from(free), u8::from(stored.granted), age, run, before]
 }
 
 fn ticks(span: Duration) -> u8 {
@@ -71,7 +77,7 @@ fn ticks(span: Duration) -> u8 {
 
 /// What a write would make of the register, and on which condition: dead clients' writes of one kind
 /// are alike.
-fn kind(world: &World, pending: &Pending) -> u8 {
+fn kind(world: &World, pending: &Pending) -> u32 {
     let stands = world.record().and_then(|r| Some((r.holder()?.id, r.token)));
     let kind = match pending.record.holder() {
         None => 0,
@@ -80,7 +86,9 @@ fn kind(world: &World, pending: &Pending) -> u8 {
     };
     // Only where bugs are planted can a token be out of order or a condition be missing.
     let odd = world.record().is_some_and(|r| pending.record.token < r.token);
-    kind | u8::from(odd) << 2 | u8::from(is_anything(&pending.on)) << 3
+    let run =
+        u32::from(once::outcome(pending.record.outcome.as_ref())) | (pending.says as u32) << 8;
+    kind | u32::from(odd) << 2 | u32::from(is_anything(&pending.on)) << 3 | run << 8
 }
 
 /// Two writes that would do the same are one: whichever lands, the other is dead.
@@ -88,7 +96,7 @@ pub(crate) fn drop_doubles(world: &mut World, bounds: &Bounds) {
     if world.pool.len() < 2 {
         return;
     }
-    let mut known: Vec<(Option<usize>, [u8; 3])> = vec![];
+    let mut known: Vec<(Option<usize>, [u32; 3])> = vec![];
     let mut kept = Vec::with_capacity(world.pool.len());
     for (place, pending) in world.pool.iter().enumerate() {
         let mut looks = [kind(world, pending), 0, 0];
@@ -96,8 +104,8 @@ pub(crate) fn drop_doubles(world: &mut World, bounds: &Bounds) {
             let client = &world.clients[from];
             let awaited = client.flight.as_ref().is_some_and(|f| f.number == pending.number);
             let open = client.lease.open().find(|o| o.id == pending.record.write);
-            looks[1] = u8::from(awaited);
-            looks[2] = open.map_or(u8::MAX, |o| sent(client, &o, bounds));
+            looks[1] = u32::from(awaited);
+            looks[2] = open.map_or(u32::MAX, |o| sent(client, &o, bounds).into());
         }
         if !known.contains(&(pending.from, looks)) {
             known.push((pending.from, looks));
@@ -189,6 +197,7 @@ impl<'a> Essence<'a> {
         let more = [view.must_read, view.suspect, view.stale, raced, polite, client.paused];
         self.flags(flags);
         self.flags(more);
+        self.bytes.extend(once::client(self.world, self.who, &self.view));
     }
 
     fn seen(&mut self) {
@@ -214,6 +223,16 @@ impl<'a> Essence<'a> {
         }
     }
 
+    /// What the answer shows of what is done once, if it is not the newest state. Of an outdated state
+    /// that is known already nothing more is made.
+    fn run_shown(&mut self, seen: &Seen) {
+        let old = Some(seen).filter(|seen| seen.state != *self.world.state());
+        if let Some(record) = old.and_then(|seen| seen.record.as_ref()) {
+            let relation = once::relation(record, self.client, &self.view);
+            self.bytes.extend([once::outcome(record.outcome.as_ref()), relation]);
+        }
+    }
+
     fn answer(&mut self) {
         let Some(flight) = &self.client.flight else { return self.push(0) };
         let doomed = flight.on.as_ref().is_some_and(|on| on != self.world.state());
@@ -230,6 +249,7 @@ impl<'a> Essence<'a> {
             }
             Some(Reply::Read { seen, age, .. }) => {
                 self.push(16 + self.shown(seen));
+                self.run_shown(seen);
                 let known = self.view.seen.is_some_and(|s| s.state == seen.state);
                 let token = seen.record.as_ref().map(|r| r.token);
                 let old = token.is_some() && token < self.view.highest;
@@ -255,15 +275,15 @@ impl<'a> Essence<'a> {
         let awaits_write = self.client.writes_on().is_some();
         let count_open = self.client.lease.open().len();
         let last = count_open.wrapping_sub(1);
-        let mut looks: Vec<[u8; 2]> = vec![];
+        let mut looks: Vec<[u32; 2]> = vec![];
         for (place, open) in self.client.lease.open().enumerate() {
             let traces = self.traces(&open);
             if traces != 0 {
                 let awaited = awaits_write && place == last;
-                looks
-                    .push([traces | u8::from(awaited) << 7, sent(self.client, &open, self.bounds)]);
+                let sent = sent(self.client, &open, self.bounds).into();
+                looks.push([traces | u32::from(awaited) << 31, sent]);
             } else if awaits_write && place == last {
-                looks.push([1 << 7, sent(self.client, &open, self.bounds)]);
+                looks.push([1 << 31, sent(self.client, &open, self.bounds).into()]);
             }
         }
         looks.sort_unstable();
@@ -271,18 +291,18 @@ impl<'a> Essence<'a> {
         let others = count_open > usize::from(awaits_write);
         self.flags([count_open == 0, others && self.bounds.never_sent]);
         self.push(count(looks.len()));
-        self.bytes.extend(looks.iter().flatten());
+        self.bytes.extend(looks.into_iter().flatten().flat_map(u32::to_le_bytes));
         self.unremembered();
     }
 
     /// Where an open write can be met: in the register, in an answer, on its way.
-    fn traces(&self, open: &Open) -> u8 {
+    fn traces(&self, open: &Open) -> u32 {
         let stands = self.world.record().is_some_and(|r| r.write == open.id);
         let told = shown_by(self.client).is_some_and(|r| r.write == open.id);
         let mut coming = self.world.pool.iter().filter(|p| p.from == Some(self.who));
         let coming = coming.find(|p| p.record.write == open.id);
         let coming = coming.map_or(0, |p| 1 + kind(self.world, p));
-        u8::from(stands) | u8::from(told) << 1 | coming << 2
+        u32::from(stands) | u32::from(told) << 1 | coming << 2
     }
 
     /// Writes of ours on their way that we do not remember. A right core has none.
@@ -290,10 +310,10 @@ impl<'a> Essence<'a> {
         let ours = self.world.pool.iter().filter(|p| p.from == Some(self.who));
         let known = |p: &Pending| self.client.lease.open().any(|o| o.id == p.record.write);
         let lost = ours.filter(|p| !known(p));
-        let mut kinds: Vec<u8> = lost.map(|p| 32 | kind(self.world, p)).collect();
+        let mut kinds: Vec<u32> = lost.map(|p| 1 << 31 | kind(self.world, p)).collect();
         kinds.sort_unstable();
         kinds.dedup();
-        self.bytes.extend(kinds);
+        self.bytes.extend(kinds.into_iter().flat_map(u32::to_le_bytes));
     }
 
     /// Since when the watched holder was seen: it matters while that lease can be seen again, or is

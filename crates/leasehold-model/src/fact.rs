@@ -62,6 +62,20 @@ facts! {
     FoundFree,
     /// an answer arrives that is outdated
     OutdatedAnswer,
+    /// a run resumes one that was interrupted or had failed
+    Resumed,
+    /// somebody inherits what another has done
+    Inherited,
+    /// somebody is told that it has failed for good
+    GaveUp,
+    /// the end of a run is recorded after its lease ran out
+    RecordedAfterLoss,
+    /// the end of a run is recorded by a write that its sender gave up, or learned by reading
+    RecordedByReading,
+    /// the end of a run meets the run of another
+    Superseded,
+    /// a run that did not begin leaves what was before
+    Undone,
 }
 
 /// A set of facts, or how often each was seen.

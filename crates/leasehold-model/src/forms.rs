@@ -35,6 +35,15 @@ const ALWAYS: [Fact; 7] = [
     Fact::RaceLost,
 ];
 
+const ONCE: [Fact; 6] = [
+    Fact::Resumed,
+    Fact::Inherited,
+    Fact::GaveUp,
+    Fact::RecordedAfterLoss,
+    Fact::Superseded,
+    Fact::Undone,
+];
+
 /// What every test run does.
 pub const SHORT: &[Form] = &[
     Form { name: "a perfect network", bounds: QUIET, states: 27_140, sometimes: &ALWAYS },
@@ -69,6 +78,12 @@ pub const SHORT: &[Form] = &[
         bounds: Bounds { suspicions: true, ..QUIET },
         states: 215_081,
         sometimes: &[Fact::Suspected],
+    },
+    Form {
+        name: "once",
+        bounds: Bounds { once: Some(1), ..Bounds::CALM },
+        states: 129_280,
+        sometimes: &ONCE,
     },
     Form { name: "drift", bounds: DRIFTING, states: 341_773, sometimes: &ALWAYS },
 ];
@@ -109,6 +124,24 @@ pub const LONG: &[Form] = &[
         bounds: Bounds { clients: 3, ..QUIET },
         states: 2_145_027,
         sometimes: &ALWAYS,
+    },
+    Form {
+        name: "once, and a run may fail twice",
+        bounds: Bounds { once: Some(2), ..QUIET },
+        states: 349_723,
+        sometimes: &ONCE,
+    },
+    Form {
+        name: "once, with losses",
+        bounds: Bounds { losses: true, once: Some(1), ..Bounds::CALM },
+        states: 818_334,
+        sometimes: &ONCE,
+    },
+    Form {
+        name: "once, with crashes",
+        bounds: Bounds { crashes: true, once: Some(1), ..Bounds::CALM },
+        states: 522_927,
+        sometimes: &ONCE,
     },
 ];
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use leasehold_core::lease::Reply;
 use leasehold_core::record::Record;
 
+use crate::bounds::Bounds;
 use crate::fact::Fact;
 use crate::world::{Pending, World, is_anything, name};
 
@@ -27,12 +28,15 @@ impl World {
     }
 
     /// A write lands, if it still can.
-    pub(crate) fn land(&mut self, place: usize) {
+    pub(crate) fn land(&mut self, place: usize, bounds: &Bounds) {
         let pending = self.pool.remove(place);
         if pending.on != *self.state() && !is_anything(&pending.on) {
             return;
         }
         self.check_write(&pending);
+        if bounds.once.is_some() {
+            self.check_deed(&pending, bounds);
+        }
         self.store(pending.record.clone());
         let state = self.state().clone();
         let Some(from) = pending.from else { return self.note(Fact::DeadWriteLands) };

@@ -66,6 +66,7 @@ fn deed(world: &World, action: Action) -> String {
         Action::Look(who) => format!("{} looks whether it is free", c(who)),
         Action::Wake(who) => format!("{} wakes", c(who)),
         Action::LetGo(who) => format!("{} is told to let go", c(who)),
+        Action::Complete(who, says) => format!("{}'s run has ended: {says:?}", c(who)),
         Action::Tire(who) => format!("{} has tried to let go for a ttl", c(who)),
         Action::Crash(who) => format!("{} dies, and another takes its place", c(who)),
         Action::Pause(who) => format!("{}'s host is paused, and its clocks with it", c(who)),
@@ -102,7 +103,10 @@ fn answer(world: &World, who: usize) -> String {
 }
 
 fn content(world: &World, record: &Record) -> String {
-    let token = record.token;
+    let mut token = record.token.to_string();
+    if let Some(o) = &record.outcome {
+        token = format!("{token}, {} by {} after {} failures", o.state, o.token, o.failures);
+    }
     let Some(holder) = record.holder() else { return format!("free, token {token}") };
     let who = world.clients.iter().position(|c| c.holder == holder.id);
     let who = who.map_or("one that is gone".into(), |who| name(who).to_string());

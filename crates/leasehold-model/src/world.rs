@@ -9,7 +9,8 @@ use std::time::Duration;
 use leasehold_core::backend::{Expected, Facts as StoreFacts, Version};
 use leasehold_core::deadline::{Moment, Now};
 use leasehold_core::lease::{Lease, Memory, Reply, Seen, Settings};
-use leasehold_core::record::{FencingToken, HolderId, Record};
+use leasehold_core::once::Once;
+use leasehold_core::record::{FencingToken, HolderId, Outcome, Record};
 
 use crate::bounds::{Bounds, TICK};
 use crate::fact::{Fact, Facts};
@@ -28,6 +29,8 @@ pub struct Stored {
     pub landed: Duration,
     /// Whether the token that stands there has been granted to somebody.
     pub granted: bool,
+    /// What stood there of what is done once before the holder's run began.
+    pub before: Option<Outcome>,
 }
 
 /// A write that may still land.
@@ -43,6 +46,22 @@ pub struct Pending {
     pub on: Expected,
     /// What.
     pub record: Record,
+    /// How the sender's run had ended.
+    pub says: Says,
+}
+
+/// What the user of an acquisition says of its run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Says {
+    /// Nothing yet, or that there was none.
+    #[default]
+    Nothing,
+    /// It was interrupted.
+    Interrupted,
+    /// It did what was to be done.
+    Done,
+    /// It failed.
+    Failed,
 }
 
 /// The request that a client waits for.
@@ -73,6 +92,12 @@ pub struct Client {
     pub granted: Option<FencingToken>,
     /// The token of a lease of this acquisition that an operator ended.
     pub forced: Option<FencingToken>,
+    /// The token of its run, lost or not, and how that ended.
+    pub run: Option<FencingToken>,
+    /// What its user said of it, and what of that has landed.
+    pub says: Says,
+    /// What has landed of it.
+    pub recorded: Says,
 }
 
 /// The world.
@@ -108,7 +133,12 @@ fn settings(bounds: &Bounds) -> Settings {
             least_poll: TICK / 10,
             notifies: bounds.hints,
         },
-        once: None,
+        once: bounds.once.map(|most| Once {
+            key: String::new(),
+            max_attempts: u64::from(most),
+            backoff: Duration::ZERO,
+            valid_for: None,
+        }),
     }
 }
 
@@ -164,6 +194,9 @@ impl World {
                 flight: None,
                 granted: None,
                 forced: None,
+                run: None,
+                says: Says::Nothing,
+                recorded: Says::Nothing,
             }));
         }
         world
@@ -194,9 +227,16 @@ impl World {
     pub(crate) fn store(&mut self, record: Record) {
         self.used += 1;
         let old = self.stored.take();
-        let granted = old.is_some_and(|s| s.granted && s.record.token == record.token);
+        let same = old.as_ref().is_some_and(|s| s.record.token == record.token);
+        let granted = old.as_ref().is_some_and(|s| s.granted && same);
+        let before = match old.as_ref().filter(|_| record.holder().is_some()) {
+            Some(old) if same => old.before.clone(),
+            Some(old) => old.record.outcome.clone(),
+            None => None,
+        };
         let state = Expected::Version(Version::new(self.used.to_string()));
-        self.stored = Some(Arc::new(Stored { state, record, landed: self.time, granted }));
+        let landed = self.time;
+        self.stored = Some(Arc::new(Stored { state, record, landed, granted, before }));
         self.pool.retain(|p| is_anything(&p.on));
     }
 
@@ -236,6 +276,9 @@ impl World {
         client.flight = None;
         client.granted = None;
         client.forced = None;
+        client.run = None;
+        client.says = Says::Nothing;
+        client.recorded = Says::Nothing;
     }
 }
 

@@ -22,6 +22,7 @@ fn budget(bug: Bug) -> u64 {
         Bug::PatienceFromRequest
         | Bug::SecondLeaseUnseen
         | Bug::SuspicionSettledByAny
+        | Bug::FailureDenied
         | Bug::WakeupLost => 2_000,
         _ => 1_000,
     }

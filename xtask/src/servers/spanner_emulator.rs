@@ -19,8 +19,8 @@ const PROGRAM: &str = "LEASEHOLD_SPANNER_EMULATOR";
 const BELOW_BIN: &str = "cloud_spanner_emulator/emulator_main";
 
 /// How to get it.
-const REMEDY: &str = "install it with `gcloud components install cloud-spanner-emulator` or the package \
-                      google-cloud-cli-spanner-emulator, or name the program in \
+const REMEDY: &str = "install it with `gcloud components install cloud-spanner-emulator` or the \
+                      package google-cloud-cli-spanner-emulator, or name the program in \
                       LEASEHOLD_SPANNER_EMULATOR";
 
 /// Starts one; it is empty, and keeps everything in memory.

@@ -4,5 +4,7 @@
 mod bucket;
 mod convicted;
 mod cut;
+mod database;
 mod harness;
+mod once;
 mod short;

@@ -5,12 +5,14 @@
 
 mod bucket;
 mod credentials;
+mod demo;
 mod doctor;
 mod host;
 mod init;
 mod once_on_bucket;
 mod other_language;
 mod readme;
+mod spanner;
 mod store;
 mod terminal;
 mod tools;
@@ -27,6 +29,7 @@ mod on_files {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod once;
     mod once_ends;
@@ -49,6 +52,7 @@ mod on_fake_bucket {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod once;
     mod once_ends;
@@ -70,6 +74,7 @@ mod on_fake_gcs_server {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod once;
     mod once_ends;
@@ -92,6 +97,7 @@ mod on_fake_database {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod once;
     mod once_ends;
@@ -113,6 +119,7 @@ mod on_spanner_emulator {
 
     mod codes;
     mod crashes;
+    mod demo;
     mod loss;
     mod once;
     mod once_ends;

@@ -66,6 +66,16 @@ fn change(vector: &Value) -> Value {
         "renew" => ("renew", json!({})),
         "release" if vector["by"] == me => ("give_up", json!({"first": first, "now": now})),
         "release" => ("release", json!({"now": now})),
+        "start" => {
+            let holder = json!({"id": me, "label": "bob@web-2 pid 12", "ttl_ms": 30_000});
+            ("start", json!({"first": first, "now": now, "holder": holder, "key": "v2"}))
+        }
+        "save" => ("save", json!({"checkpoint": "row 7"})),
+        "done" => ("complete", json!({"now": now, "state": "done", "code": 0, "text": "42 rows"})),
+        "failed" => {
+            ("complete", json!({"now": now, "state": "failed", "code": 1, "text": "disk full"}))
+        }
+        "reset" => ("reset", json!({"now": now, "by": "ops@desk", "reason": "host is gone"})),
         "force" => ("force", json!({"now": now, "by": "ops@desk", "reason": "host is gone"})),
         other => panic!("a change without a name in the other language: {other}"),
     };

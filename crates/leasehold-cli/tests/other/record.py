@@ -1,11 +1,13 @@
 """The record and the table of changes, as docs/protocol.md and docs/record-vectors.json have them."""
 
+import base64
 import json
 import re
 
 MOST_BYTES, MOST_DEEP, MOST = 16_384, 127, 2**53 - 1
 KINDS = ("mutex", "rwlock", "semaphore", "election", "once")
-ENDS = ("released", "taken-over", "forced")
+ENDS = ("released", "taken-over", "forced", "reset")
+STATES = ("started", "done", "failed")
 
 
 class Corrupt(Exception):
@@ -24,8 +26,19 @@ def number(low, high):
     return lambda value: type(value) is int and low <= value <= high
 
 
-def is_text(value):
-    return isinstance(value, str) and len(value.encode()) <= 256
+def text(most):
+    return lambda value: isinstance(value, str) and len(value.encode()) <= most
+
+
+is_text = text(256)
+
+
+def is_base64(value):
+    """The one spelling of at most 4,096 bytes."""
+    if not isinstance(value, str):
+        return False
+    data = base64.b64decode(value, validate=True)
+    return len(data) <= 4096 and base64.b64encode(data).decode() == value
 
 
 def is_id(value):
@@ -49,6 +62,24 @@ PAST = {
     "by": is_text,
     "reason": is_text,
 }
+OUTCOME = {
+    "key": text(128),
+    "state": lambda value: value in STATES,
+    "token": number(0, MOST - 1),
+    "resumes": number(0, MOST - 1),
+    "failures": number(0, MOST),
+    "ending": lambda value: isinstance(value, Object),
+    "checkpoint": is_base64,
+    "earlier": lambda value: type(value) is list and len(value) <= 64,
+}
+ENDING = {
+    "token": number(0, MOST - 1),
+    "by": is_text,
+    "unix_ms": number(0, MOST),
+    "code": number(0, 255),
+    "text": text(1024),
+}
+EARLIER = {"key": text(128), "done": number(0, MOST - 1)}
 RECORD = {
     "leasehold": number(1, 1),
     "kind": lambda value: value in KINDS,
@@ -56,6 +87,7 @@ RECORD = {
     "write": is_id,
     "holders": lambda value: type(value) is list,
     "past": lambda value: isinstance(value, Object),
+    "outcome": lambda value: isinstance(value, Object),
 }
 
 
@@ -114,19 +146,41 @@ def decode(data):
         formats = [value for key, value in top if key == "leasehold"] if type(top) is Object else []
         if len(formats) == 1 and number(2, 2**64 - 1)(formats[0]):
             raise Newer(f"format {formats[0]}")
-        record = fields(top, RECORD, 1, may_be_null=["past"])
+        record = fields(top, RECORD, 1, may_be_null=["past", "outcome"])
         holders = [fields(one, HOLDER, 3, ["takeover_delay_ms"]) for one in record["holders"]]
         for holder in holders:
             if holder.get("takeover_delay_ms") == 0:
                 del holder["takeover_delay_ms"]
-        if record["kind"] == "mutex" and len(holders) > 1:
-            raise Corrupt("a mutex with two holders")
+        if record["kind"] in ("mutex", "once") and len(holders) > 1:
+            raise Corrupt("two holders")
         record["holders"] = holders
         if "past" in record:
             record["past"] = fields(record["past"], PAST, 2, may_be_null=["id", "by", "reason"])
+        if "outcome" in record:
+            if record["kind"] != "once":
+                raise Corrupt("an outcome of something else")
+            record["outcome"] = outcome(record["outcome"])
         return record
     except (ValueError, RecursionError, OverflowError) as error:
         raise Corrupt(str(error)) from error
+
+
+def outcome(pairs):
+    """What became of something that is to be done once."""
+    found = fields(pairs, OUTCOME, 2, ["failures", "earlier"], ["resumes", "ending", "checkpoint"])
+    if "ending" in found:
+        ending = fields(found["ending"], ENDING, 3, ["text"], ["code"])
+        found["ending"] = without(ending, "text", "")
+    elif found["state"] == "done":
+        raise Corrupt("done, and nobody knows how")
+    earlier = [fields(one, EARLIER, 4, [], ["done"]) for one in found.get("earlier", [])]
+    found |= {"earlier": earlier} if earlier else {}
+    return without(without(found, "failures", 0), "earlier", [])
+
+
+def without(value, key, nothing):
+    """A field that says nothing is not written."""
+    return {k: v for k, v in value.items() if k != key or v != nothing}
 
 
 def encode(record):
@@ -135,6 +189,11 @@ def encode(record):
     record["holders"] = [ordered(holder, HOLDER) for holder in record["holders"]]
     if "past" in record:
         record["past"] = ordered(record["past"], PAST)
+    if "outcome" in record:
+        what = ordered(record["outcome"], OUTCOME)
+        if "ending" in what:
+            what["ending"] = ordered(what["ending"], ENDING)
+        record["outcome"] = what
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
@@ -174,3 +233,49 @@ def force(record, now, by, reason):
     after = free(record, record["token"] + 1, None, now, ended="forced")
     past = after["past"] if record["holders"] else {"label": "", "ended": "forced", "unix_ms": now}
     return after | {"past": past | {"by": by, "reason": reason}}
+
+
+# The same of something that is to be done once. The caller lets go of old keys where a record
+# would outgrow its bounds.
+
+
+def start(record, first, now, holder, key):
+    old = record and record.get("outcome")
+    after = acquire(record, first, now, holder) | {"kind": "once"}
+    new = {"key": key, "state": "started", "token": after["token"]}
+    earlier = old.get("earlier", []) if old else []
+    if old and old["key"] == key and old["state"] != "done":
+        kept = {k: old[k] for k in ("failures", "ending", "checkpoint") if k in old}
+        new |= {"resumes": old["token"]} | kept
+    elif old and old["key"] != key:
+        done = {"done": old["token"]} if old["state"] == "done" else {}
+        earlier = [{"key": old["key"]} | done, *earlier][:64]
+    if earlier:
+        new["earlier"] = earlier
+    unknown = {k: v for k, v in old.items() if k not in OUTCOME} if old else {}
+    return after | {"outcome": new | unknown}
+
+
+def save(record, checkpoint):
+    what = record["outcome"] | {"checkpoint": base64.b64encode(checkpoint.encode()).decode()}
+    return renew(record) | {"outcome": what}
+
+
+def complete(record, now, state, code, text):
+    (holder,) = record["holders"]
+    token = record["token"]
+    ending = {"token": token, "by": holder["label"], "unix_ms": now, "code": code, "text": text}
+    what = record["outcome"] | {"state": state, "token": token, "ending": ending}
+    if state == "failed":
+        what["failures"] = min(what.get("failures", 0) + 1, MOST)
+    else:
+        what = {k: v for k, v in what.items() if k not in ("resumes", "checkpoint")}
+    return release(record, now) | {"outcome": what}
+
+
+def reset(record, now, by, reason):
+    after = free(record, record["token"] + 1, None, now, ended="reset")
+    was = {"label": record["past"]["label"]} if "past" in record else {"label": ""}
+    past = after["past"] if record["holders"] else was | {"ended": "reset", "unix_ms": now}
+    after = after | {"kind": "once", "past": past | {"by": by, "reason": reason}}
+    return {k: v for k, v in after.items() if k != "outcome"}

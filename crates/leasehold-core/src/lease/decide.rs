@@ -414,6 +414,8 @@ impl Lease {
         planted!(OneWriteId: let record = Record { write: WriteId(self.holder.0), ..record });
         planted!(EarlierWritesForgotten: self.open.clear());
         let saves = self.unsaved.as_ref().map(|(number, _)| *number);
+        planted!(SavedWhenSent: if let (Some(n), Phase::Held(_)) = (saves, self.phase) {
+            out.push(Output::Event(Event::Saved(n))); });
         self.open.push(Attempt { id: record.write, sent: now, clean: true, saves });
         self.send(Request::Write(seen.state.clone(), record), left, out);
     }

@@ -111,7 +111,7 @@ impl Lease {
             holder,
             phase,
             seen,
-            stood: _, // paces writes where the store limits them, which the checker's does not
+            stood: _, // paces writes, and runs after failures: the checker has no such waits
             remembered: _, // the same
             open: _,  // see `open`
             age,
@@ -185,8 +185,8 @@ impl Lease {
     ///   can happen, not less.
     /// * A ttl of failures makes a waiter give up. So does a user who cancels, in the same state and
     ///   by the same writes, and the checker lets them cancel at any time.
-    /// * Having let go, it gives up after a ttl. The checker makes that happen at any time, by
-    ///   [`tire`](Lease::tire), so the time that has passed need not be known.
+    /// * Having let go, it gives up after a ttl, or four. The checker makes that happen at any time,
+    ///   by [`tire`](Lease::tire), so the time that has passed need not be known.
     /// * More than one race lost in a row changes pauses only, unless the store limits its writes.
     pub fn forget_pace(&mut self, now: Moment) {
         if self.outstanding.is_none() {
@@ -200,9 +200,9 @@ impl Lease {
         }
     }
 
-    /// Makes a release that has begun be a ttl old, so that the next step gives it up.
+    /// Makes a release that has begun be so old that the next step gives it up.
     pub fn tire(&mut self, now: Moment) {
-        let ttl = self.settings.ttl;
+        let ttl = self.release_patience();
         if let Phase::Releasing { since, .. } = &mut self.phase {
             let back = |t: Duration| t.checked_sub(ttl).unwrap_or_default();
             *since = Moment { boot: back(now.boot), mono: back(now.mono) };

@@ -39,6 +39,7 @@ impl Lease {
                     .stood
                     .map_or(Duration::ZERO, |s| s.least + now.moment.shortest_since(s.at));
                 let left = due.saturating_sub(stood);
+                planted!(BackOffIgnored: return None);
                 (!left.is_zero()).then_some(Verdict::BackOff(left))
             }
         }
@@ -122,6 +123,7 @@ impl Lease {
         match (&self.completion, self.run) {
             // No run began: it is as if we had never come.
             (None, None) | (Some(Completion::Withdrawn), _) => {
+                planted!(WithdrawnStaysBegun: return);
                 // What is seen may be the state before our acquiring, and then it is so already.
                 let before =
                     if self.is_ours() { self.replaced.clone() } else { record.outcome.take() };
@@ -147,6 +149,7 @@ impl Lease {
         let once = self.settings.once.as_ref().zip(self.run);
         let is_recorded = once
             .is_some_and(|(once, token)| once::is_recorded(record, &once.key, token, completion));
+        planted!(FailureDenied: if !is_recorded { return Release::NotHeld; });
         match completion {
             _ if is_recorded => Release::Freed,
             // Of the failures before the last end a record keeps no more than the number.

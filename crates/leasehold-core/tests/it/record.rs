@@ -3,6 +3,7 @@
 
 use leasehold_core::backend::MAX_RECORD_BYTES;
 use leasehold_core::mutex::{self, Force};
+use leasehold_core::once::{self, Completion, Report};
 use leasehold_core::record::{BadRecord, FencingToken, Holder, HolderId, Kind, MAX_TEXT_BYTES};
 use leasehold_core::record::{Record, WriteId, bounded, salvage_token};
 use serde::Deserialize;
@@ -163,11 +164,34 @@ fn changes_are_made_byte_for_byte() {
             ("renew", Some(before)) => mutex::renew(before, write),
             ("release", before) => mutex::release(before.as_ref(), first, by.unwrap(), write, now),
             ("force", Some(before)) => mutex::force_release(before, &force, write),
+            ("start", before) => {
+                let mut record = mutex::acquire(before.as_ref(), first, us.clone(), write, now);
+                once::start(&mut record, before.as_ref(), "v2");
+                record
+            }
+            ("save", Some(before)) => {
+                let mut record = mutex::renew(before, write);
+                once::save(&mut record, b"row 7");
+                record
+            }
+            ("done" | "failed", Some(before)) => ended(before, kind == "done", by, write, now),
+            ("reset", Some(before)) => once::reset(before, &force.by, &force.reason, now, write),
             _ => panic!("{name}: no such change"),
         };
         assert_eq!(text(&made), after, "{name}");
         assert_eq!(decode(&name, &after), made, "{name}");
     }
+}
+
+/// The end of the run of whoever holds in `before`.
+fn ended(before: &Record, done: bool, by: Option<HolderId>, write: WriteId, now: u64) -> Record {
+    let (holder, label) = (by.unwrap(), &before.holder().unwrap().label);
+    let mut record = mutex::release(Some(before), FencingToken(1), holder, write, now);
+    let (code, text) = if done { (0, "42 rows") } else { (1, "disk full") };
+    let report = Report { code: Some(code), text: text.into() };
+    let completion = if done { Completion::Done(report) } else { Completion::Failed(report) };
+    once::complete(&mut record, &completion, label, now);
+    record
 }
 
 /// Fields of a later version survive every change that this version makes, wherever they stand.

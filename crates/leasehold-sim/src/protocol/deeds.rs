@@ -175,7 +175,7 @@ impl World {
         asked: &str,
         old: Option<&Record>,
     ) -> Option<FencingToken> {
-        let Some(once) = self.plan.once else { return None };
+        let once = self.plan.once?;
         let (failures, failed_at) = self.deeds.failed(asked);
         let mut renews = None;
         if let Some(done) = self.deeds.done.get(asked).copied() {
@@ -378,9 +378,8 @@ impl World {
         let recorded = run.recorded.map(|(end, _)| end);
         let count = &mut self.count;
         match (release, end) {
-            (_, End::Interrupted) => true,
             (Release::Freed, End::Withdrawn) => run.withdrawn,
-            (_, End::Withdrawn) => true,
+            (_, End::Interrupted | End::Withdrawn) => true,
             (Release::Freed, _) => {
                 run.told_done |= end == End::Done;
                 count.completions_after_a_loss += u64::from(late);

@@ -51,7 +51,7 @@ promises! {
     RESUMES "resumes"
         "a run begins with all that is known of the runs before, and is told so",
     AS_SAID "recorded-as-said"
-        "a record says of a run what its runner said, and of the runs of others what it said before",
+        "a record says of a run what its runner said, and of other runs what it said before",
     TOLD_TRULY "told-truly"
         "who is told that something is done, failed, saved or not recorded is told the truth",
     SAME_RECORD "same-record"

@@ -31,10 +31,15 @@ fn id(write: WriteId) -> String {
 fn record(record: Option<&Record>) -> String {
     let Some(record) = record else { return "nothing".into() };
     let (token, write) = (record.token, id(record.write));
+    let outcome = record
+        .outcome
+        .as_ref()
+        .map(|o| format!(", {} {} by {} after {} failures", o.key, o.state, o.token, o.failures));
+    let outcome = outcome.unwrap_or_default();
     match record.holder() {
-        None => format!("free, token {token}, by {write}"),
+        None => format!("free, token {token}, by {write}{outcome}"),
         Some(h) => format!(
-            "{} holds, token {token}, renewals {}, ttl {} ms{}, by {write}",
+            "{} holds, token {token}, renewals {}, ttl {} ms{}, by {write}{outcome}",
             h.label,
             h.renewals,
             h.ttl_ms,
