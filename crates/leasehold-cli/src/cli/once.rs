@@ -129,6 +129,7 @@ Examples:
   leasehold checkpoint set <state.bin")]
     Set {
         /// The checkpoint [default: what stdin has]
+        #[arg(allow_hyphen_values = true)]
         value: Option<OsString>,
     },
 }

@@ -184,6 +184,7 @@ fn a_checkpoint_is_bytes_and_bounded() {
         head -c 4096 /dev/zero | leasehold checkpoint set || exit 3
         head -c 4097 /dev/zero | leasehold checkpoint set; [ $? = 64 ] || exit 4
         leasehold checkpoint get | wc -c
+        leasehold checkpoint set -1 && [ $(leasehold checkpoint get) = -1 ] || exit 6
         leasehold run inner -- leasehold checkpoint set '' || exit 5
         leasehold checkpoint get | wc -c";
     let seen = world.run(&["once", "x", "--max-attempts", "1", "--", "sh", "-c", script]).expect(0);

@@ -56,13 +56,14 @@ fn what_never_works_is_given_up_everywhere() {
 fn a_failure_here_can_be_made_good_elsewhere() {
     let Some(world) = super::world() else { return };
     let fails = "echo up; read line; exit 3";
-    let words = ["once", "x", "-n", "--backoff", "10ms", "--", "sh", "-c", fails];
+    let words = ["once", "x", "-n", "--backoff", "1h", "--", "sh", "-c", fails];
     let mut command = world.leasehold(&words);
     command.stdin(Stdio::piped());
     let mut first = Running::of(command);
     first.await_line("up");
     let second = "echo $LEASEHOLD_ATTEMPT";
-    let second = Running::of(world.elsewhere(&["once", "x", "--", "sh", "-c", second]));
+    let second =
+        Running::of(world.elsewhere(&["once", "x", "--backoff", "10ms", "--", "sh", "-c", second]));
     first.write("\n");
     // It may not wait for another attempt, so that its own failure is its result, unless the second was
     // quicker than its look.
