@@ -173,7 +173,7 @@ impl Section {
                 format!(
                     "{key:?} at {place} {what}, and it is not known whether that is recorded: {}; \
                      if it is not, it runs again {} after the last renewal",
-                    self.guard.trouble().as_deref().unwrap_or("no answer"),
+                    self.guard.trouble().as_deref().unwrap_or("its record has moved on since"),
                     Span(self.guard.ttl),
                 ),
             )),
