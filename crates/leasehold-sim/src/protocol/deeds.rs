@@ -333,7 +333,10 @@ impl World {
         let runs = &self.deeds.runs;
         let (holds, promise) = match event {
             Event::Granted { token, outcome, .. } => {
-                let again = runs.values().any(|r| r.key == asked && r.told_done && !r.void);
+                // A later run may have done it where an operator broke the lock before the answer to
+                // this one's acquiring came: that two may believe then is not for this promise.
+                let done = |r: &Run| r.key == asked && r.told_done && !r.void;
+                let again = runs.iter().any(|(earlier, r)| earlier < token && done(r));
                 self.promised(!again, DONE_ONCE, || {
                     format!("client {who} runs {asked}, of which another was told that it is done")
                 });
