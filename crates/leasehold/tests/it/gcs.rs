@@ -14,6 +14,7 @@ mod answers;
 mod cost;
 mod faults;
 mod limit;
+#[path = "served/network.rs"]
 mod network;
 
 /// A backend of this URL, fit for virtual time.

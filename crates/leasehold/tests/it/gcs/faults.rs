@@ -1,13 +1,24 @@
 //! Faults of the store under a lock: each row of the table that a lock on a bucket must survive.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use leasehold::{Client, ErrorKind, Guard};
 use leasehold_core::backend::Key;
-use leasehold_servers::gcs::{Fake, Fault, Rule, When};
+use leasehold_servers::gcs::Rule;
+pub(super) use leasehold_servers::gcs::{Fake, Fault, When};
 
 /// Long enough for a busy machine, short enough to see several of them.
 pub(super) const TTL: Duration = Duration::from_secs(2);
+
+/// What renews a lease, and what a waiter sends first.
+pub(super) const RENEWAL: When = When::Overwrite;
+pub(super) const READ: When = When::Read;
+
+/// The store of the tests, through whatever is at this address.
+pub(super) fn url_at(address: SocketAddr) -> String {
+    format!("gs://acme/locks?endpoint=http://{address}&write-interval=0s&poll-interval=20ms")
+}
 
 pub(super) fn start() -> Fake {
     let server = Fake::start();

@@ -1,13 +1,24 @@
 //! Faults of the store under a lock: each row of the table that a lock on Spanner must survive.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use leasehold::{Client, ErrorKind, Guard};
 use leasehold_core::backend::Key;
-use leasehold_servers::spanner::{Code, Fake, Fault, Rule, When};
+use leasehold_servers::spanner::{Code, Rule};
+pub(super) use leasehold_servers::spanner::{Fake, Fault, When};
 
 /// Long enough for a busy machine, short enough to see several of them.
 pub(super) const TTL: Duration = Duration::from_secs(2);
+
+/// What renews a lease, and what a waiter sends first, here a session.
+pub(super) const RENEWAL: When = When::Commit;
+pub(super) const READ: When = When::Any;
+
+/// The store of the tests, through whatever is at this address.
+pub(super) fn url_at(address: SocketAddr) -> String {
+    format!("spanner://{DATABASE}?endpoint=http://{address}&poll-interval=20ms")
+}
 
 /// The database that the tests have.
 pub(super) const DATABASE: &str = "acme/main/locks";

@@ -1,17 +1,17 @@
-//! The network between us and Spanner: silent, cut, or one-way, for shorter and for longer than a lease.
+//! The network between us and a server: silent, cut, or one-way, for shorter and for longer than a lease.
+//!
+//! It is there once for each kind of server; what is different is in the `faults` beside it.
 
 use leasehold::{Client, ErrorKind};
 use leasehold_servers::proxy::{Mode, Proxy};
-use leasehold_servers::spanner::{Fake, Fault, When};
 
-use super::faults::{DATABASE, TTL, acquire, client, count, script, start};
+use super::faults::{Fake, Fault, READ, RENEWAL, TTL, When};
+use super::faults::{acquire, client, count, script, start, url_at};
 
 /// A client behind a proxy of its own.
 async fn behind(server: &Fake) -> (Client, Proxy) {
     let proxy = Proxy::start(server.address());
-    let url =
-        format!("spanner://{DATABASE}?endpoint=http://{}&poll-interval=20ms", proxy.address());
-    (leasehold::connect(&url).await.expect("a client"), proxy)
+    (leasehold::connect(&url_at(proxy.address())).await.expect("a client"), proxy)
 }
 
 /// The ways in which a network can be away.
@@ -29,8 +29,8 @@ async fn a_short_outage_is_survived() {
         let other = theirs.mutex("x").with_ttl(TTL).with_timeout(TTL / 3).acquire().await;
         assert_eq!(other.expect_err("held").kind(), ErrorKind::Timeout, "{away:?}");
         proxy.set(Mode::Pass);
-        let before = count(&server, When::Commit);
-        server.until_done(When::Commit, before + 2).await;
+        let before = count(&server, RENEWAL);
+        server.until_done(RENEWAL, before + 2).await;
         assert!(guard.is_held(), "{away:?}");
         guard.release().await.expect("released");
     }
@@ -74,7 +74,7 @@ async fn a_store_that_comes_back_is_used() {
     script(&server, When::Any, None, Fault::Close);
     let waiting = tokio::spawn(async move { acquire(&ours).await });
     // Several attempts have come to nothing before it is there.
-    server.until_seen(When::Any, 3).await;
+    server.until_seen(READ, 3).await;
     server.heal();
     waiting.await.expect("no panic").release().await.expect("released");
 }
@@ -86,7 +86,7 @@ async fn a_slow_network_is_no_fault() {
     let (ours, proxy) = behind(&server).await;
     proxy.set(Mode::Delay(TTL / 20));
     let guard = acquire(&ours).await;
-    server.until_done(When::Commit, 3).await;
+    server.until_done(RENEWAL, 3).await;
     assert!(guard.is_held());
     guard.release().await.expect("released");
 }
