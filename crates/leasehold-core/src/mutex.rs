@@ -108,11 +108,12 @@ pub fn force_release(before: &Record, force: &Force, write: WriteId) -> Record {
 }
 
 /// The record that replaces one that cannot be read. Its token is the time, as for a record made
-/// anew, or one more than what is still legible of the old one, whichever is higher. It is a mutex, or
-/// for what is done once if that is legible; what was done is forgotten.
+/// anew, or one more than what is still legible of the old one, whichever is higher, up to the highest
+/// that there is. Its kind stays, where it is legible; what a `once` had done is forgotten.
 pub fn repair(damaged: &[u8], first: FencingToken, force: &Force, write: WriteId) -> Record {
     let legible = salvage_token(damaged).map_or(FencingToken(0), FencingToken::next);
-    let mut record = fresh(first.max(legible), write, vec![]);
+    let token = first.max(legible).min(FencingToken(FencingToken::MAX.0 - 1));
+    let mut record = fresh(token, write, vec![]);
     record.kind = salvage_kind(damaged);
     let mut past = unknown_past(force.unix_ms);
     past.by = Some(bounded(&force.by));

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::de::{self, DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -258,6 +258,8 @@ pub enum BadRecord {
     NewerFormat(u64),
     /// It is not a record, or was damaged. The text says what is wrong.
     Corrupt(String),
+    /// It is sound and can be read, but its token leaves none for the next holder.
+    Spent,
 }
 
 impl fmt::Display for BadRecord {
@@ -269,18 +271,15 @@ impl fmt::Display for BadRecord {
                  use a newer leasehold"
             ),
             BadRecord::Corrupt(why) => write!(f, "the record is not one of leasehold's: {why}"),
+            BadRecord::Spent => f.write_str(
+                "the record has the highest token that there is, which leaves none for the next \
+                 holder: use another name, or remove the record while nobody uses it",
+            ),
         }
     }
 }
 
 impl std::error::Error for BadRecord {}
-
-impl BadRecord {
-    /// It can be read, but its token leaves none for the next holder.
-    pub(crate) fn spent() -> BadRecord {
-        BadRecord::Corrupt("its token leaves none for the next holder".into())
-    }
-}
 
 impl Record {
     /// The holder, if the lock is held.
@@ -380,18 +379,42 @@ fn describe(bytes: &[u8], error: &serde_json::Error) -> String {
     }
 }
 
-/// Finds a token in a damaged record, so that a repair can go above it where it is still legible.
+/// The highest token that is legible in a damaged record, so that a repair goes above it.
+///
+/// The bytes need not be JSON: a record that was cut off has its token near its front, and one with
+/// something behind it has it too. A name in quotes cannot be part of a text, where its quotes would be
+/// escaped. A number that was cut off is lower than what it was, and does no harm.
 pub fn salvage_token(bytes: &[u8]) -> Option<FencingToken> {
-    let value: Value = serde_json::from_slice(bytes).ok()?;
-    let token = value.get("token")?.as_u64()?;
-    Some(FencingToken(token)).filter(|token| !token.is_last())
+    let number = |value: &[u8]| {
+        let digits = value.strip_prefix(b"\"").unwrap_or(value);
+        let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
+        std::str::from_utf8(&digits[..end]).ok()?.parse().ok().map(FencingToken)
+    };
+    let all = values(bytes, "\"token\"").filter_map(number);
+    all.filter(|token| *token < FencingToken::MAX).max()
 }
 
-/// What a damaged record was used as, where it is legible and of the kinds that this version has.
+/// What a damaged record is used as, where that is legible: it never changes.
 pub fn salvage_kind(bytes: &[u8]) -> Kind {
-    let value: Option<Value> = serde_json::from_slice(bytes).ok();
-    let kind = value.as_ref().and_then(|v| v.get("kind")?.as_str());
-    if kind == Some("once") { Kind::Once } else { Kind::Mutex }
+    let kind = |value: &[u8]| {
+        let text = value.strip_prefix(b"\"")?;
+        let end = text.iter().position(|b| *b == b'"')?;
+        let word: de::value::StrDeserializer<'_, de::value::Error> =
+            std::str::from_utf8(&text[..end]).ok()?.into_deserializer();
+        Kind::deserialize(word).ok()
+    };
+    values(bytes, "\"kind\"").find_map(kind).unwrap_or(Kind::Mutex)
+}
+
+/// What stands behind each occurrence of a field's name, white space, a colon and white space, as far
+/// as a record may reach.
+fn values<'a>(bytes: &'a [u8], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let bytes = &bytes[..bytes.len().min(MAX_RECORD_BYTES)];
+    let found = bytes.windows(name.len()).enumerate().filter(|(_, w)| *w == name.as_bytes());
+    found.filter_map(move |(at, _)| {
+        let rest = bytes[at + name.len()..].trim_ascii_start().strip_prefix(b":")?;
+        Some(rest.trim_ascii_start())
+    })
 }
 
 /// Cuts a text to [`MAX_TEXT_BYTES`], at a character.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leasehold_core::backend::{BackendError, Expected, Fate, Key, Written};
 use leasehold_core::mutex::{self, Force};
-use leasehold_core::record::{FencingToken, HolderId, Record, WriteId};
+use leasehold_core::record::{BadRecord, FencingToken, HolderId, Record, WriteId};
 
 use crate::client::{Client, Shared};
 use crate::env::host_label;
@@ -80,6 +80,12 @@ fn not_known(key: &Key) -> Error {
     )
 }
 
+/// The token cannot rise, and it must not fall.
+fn spent(key: &Key) -> Error {
+    let why = format!("cannot force-release {key:?}: {}", BadRecord::Spent);
+    Error::new(ErrorKind::Corrupt, why)
+}
+
 /// Leaves a store alone that asks for it.
 pub(crate) async fn be_patient(shared: &Shared, error: &BackendError) {
     if let Fate::Throttled { retry_after } = error.fate {
@@ -103,12 +109,14 @@ async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Err
         let now_ms = shared.env.now().unix_ms;
         force.unix_ms = now_ms;
         let write = WriteId(shared.env.unique());
-        let (record, outcome, from) = match Record::decode(&found.bytes) {
-            // What leaves no token for the next holder is as good as damaged.
+        let decoded = Record::decode(&found.bytes);
+        if let Ok(before) = &decoded
+            && let Some((_, landed)) = ours.iter().find(|(id, _)| *id == before.write)
+        {
+            return Ok(landed.clone());
+        }
+        let (record, outcome, from) = match decoded {
             Ok(before) if !before.token.is_last() => {
-                if let Some((_, landed)) = ours.iter().find(|(id, _)| *id == before.write) {
-                    return Ok(landed.clone());
-                }
                 let is_ours = |id| target == Some(Target::Holder(id));
                 let is_met = before.holder().is_some_and(|holder| is_ours(holder.id));
                 if !is_met && open.is_some_and(|token| before.token > token) {
@@ -123,7 +131,8 @@ async fn force(shared: &Shared, key: &Key, reason: String) -> Result<Forced, Err
                 let token = record.token;
                 (record, Forced::Released { holder: seen, token }, before.token)
             }
-            Ok(_) | Err(_) => {
+            Ok(_) => return Err(spent(key)),
+            Err(_) => {
                 target = Some(Target::Damage);
                 let most = FencingToken::MAX.0 / 2;
                 let first = FencingToken(reading.unix_ms.unwrap_or(now_ms).clamp(1, most));

@@ -51,7 +51,7 @@ impl Lease {
     /// What the newest record means for a waiter, now.
     pub(super) fn judge(&self, now: Now) -> Verdict {
         if self.highest.is_some_and(FencingToken::is_last) && !self.is_ours() {
-            return Verdict::Never(Failure::Unreadable(BadRecord::spent()));
+            return Verdict::Never(Failure::Unreadable(BadRecord::Spent));
         }
         let Some(record) = self.seen.as_ref().and_then(|s| s.record.as_ref()) else {
             return Verdict::Take;

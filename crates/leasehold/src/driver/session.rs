@@ -7,7 +7,7 @@ use std::time::Duration;
 use leasehold_core::backend::{BoxFuture, Expected, Trouble};
 use leasehold_core::deadline::{self, Now};
 use leasehold_core::lease::{Event, Failure, Input, Lease, Loss, Output, Release, Reply};
-use leasehold_core::record::{self, Ended, FencingToken, HolderId, Past};
+use leasehold_core::record::{self, BadRecord, Ended, FencingToken, HolderId, Past};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{Answer, Command, Order, Outcome, ids, request};
@@ -351,10 +351,11 @@ impl Session {
             }
             Failure::Unreadable(bad) => {
                 let file = said.as_deref().unwrap_or(&place);
-                let why = format!(
-                    "{bad}; nothing was overwritten: look at {file}, then repair it with \
-                     `leasehold break`"
-                );
+                let remedy = match bad {
+                    BadRecord::Corrupt(_) => ", then repair it with `leasehold break`",
+                    BadRecord::NewerFormat(_) | BadRecord::Spent => "",
+                };
+                let why = format!("{bad}; nothing was overwritten: look at {file}{remedy}");
                 (ErrorKind::Corrupt, why)
             }
             Failure::WrongKind(kind) => {
