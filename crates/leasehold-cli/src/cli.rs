@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use leasehold::TTL_DEFAULT;
+use leasehold::{HolderId, TTL_DEFAULT};
 
 use crate::exit::NOT_ACQUIRED;
 use crate::{procs, times};
@@ -200,20 +200,35 @@ pub(crate) struct Wait {
 /// Take a lock away from its holder, or repair a record that cannot be read.
 ///
 /// The holder is told and stops its command (exit 79), but only when it looks next: until then it
-/// goes on. Be sure that it is dead or harmless. The reason stays in the record, with who you are.
-/// What is to be done once is resumed by the next one; what was done stays done, but for a record
-/// that cannot be read.
+/// goes on, beside the next holder. Be sure that it is dead or harmless; the answer says until when it
+/// may go on. With --token or --holder only that one is broken: if another holds the lock by then, or
+/// nobody, nothing is done (exit 75). The reason stays in the record, with who you are. What is to be
+/// done once is resumed by the next one; what was done stays done, but for a record that cannot be
+/// read. A record of a newer leasehold is not touched.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  leasehold break deploy --reason 'web-1 lost its disk'")]
+  leasehold break deploy --reason 'web-1 lost its disk'
+  leasehold break deploy --token 1766000000123 --reason 'it hangs'    only who `status` showed")]
 pub(crate) struct Break {
     /// The lock's name.
     pub(crate) name: String,
 
-    /// Why, for the holder and for whoever asks later.
+    /// Why, for the holder and for those who ask later.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
+
+    /// Only the holder with this token, as `status` shows it.
+    #[arg(long, value_name = "N")]
+    pub(crate) token: Option<u64>,
+
+    /// Only the holder with this id, as `status` shows it.
+    #[arg(long, value_name = "ID")]
+    pub(crate) holder: Option<HolderId>,
+
+    /// Replace a record of a newer format too: newer programs lose what it says.
+    #[arg(long, conflicts_with_all = ["token", "holder"])]
+    pub(crate) newer: bool,
 
     #[command(flatten)]
     pub(crate) output: Output,

@@ -1,12 +1,17 @@
 //! `leasehold break`: take a lock away by force.
 
-use leasehold::Forced;
-use serde_json::json;
+use std::fmt::Write;
+use std::time::Duration;
 
+use leasehold::env::{Env, Host};
+use leasehold::{FencingToken, Forced};
+use serde::Serialize;
+
+use crate::answer::Store;
 use crate::cli::Break;
 use crate::exit::{Exit, Failure, NOT_ACQUIRED};
-use crate::show::{clean, print};
-use crate::{place, show, status};
+use crate::show::{clean, clock, print, rfc3339};
+use crate::{place, status, times};
 
 /// The whole command.
 pub(crate) async fn force(options: Break, backend: Option<&str>) -> Result<Exit, Failure> {
@@ -14,33 +19,90 @@ pub(crate) async fn force(options: Break, backend: Option<&str>) -> Result<Exit,
         return Err(Failure::usage("a reason is needed: the holder will ask"));
     }
     let client = place::connect(backend).await?;
-    let forced = client.force_release(&options.name, &options.reason).await?;
-    let name = &options.name;
-    let (exit, text, value) = match &forced {
-        Forced::Released { holder, token } => {
-            let was = status::holder_json(holder);
-            (
-                Exit::Done,
-                format!("{name:?} was taken from {holder}; its token is now {token}"),
-                json!({ "outcome": "released", "holder": was, "token": token.0 }),
-            )
-        }
-        Forced::Repaired { token } => (
-            Exit::Done,
-            format!("the record of {name:?} was replaced by a free one; its token is now {token}"),
-            json!({ "outcome": "repaired", "token": token.0 }),
-        ),
-        Forced::Changed { now } => (
-            Exit::NotAcquired(NOT_ACQUIRED),
-            format!("{name:?} came to another holder meanwhile, who was left alone: {now}"),
-            json!({ "outcome": "changed", "holder": status::holder_json(now) }),
-        ),
+    let mut force = client.force(&*options.name, &*options.reason);
+    if let Some(token) = options.token {
+        force = force.only_token(FencingToken(token));
+    }
+    if let Some(holder) = options.holder {
+        force = force.only_holder(holder);
+    }
+    if options.newer {
+        force = force.even_newer();
+    }
+    let forced = force.release().await?;
+    let names_one = options.token.is_some() || options.holder.is_some();
+    let store = Store::of(&client, backend);
+    let may_run = may_run(&forced);
+    let exit = match forced {
+        Forced::Changed { .. } | Forced::Gone { .. } => Exit::NotAcquired(NOT_ACQUIRED),
+        Forced::Absent if names_one => Exit::NotAcquired(NOT_ACQUIRED),
         // `Forced` may grow.
-        _ => (Exit::Done, format!("nobody held {name:?}"), json!({ "outcome": "was-free" })),
+        _ => Exit::Done,
     };
     print(&match options.output.json {
-        true => show::json(&value),
-        false => format!("{}\n", clean(&text)),
+        true => store.json(Answer {
+            name: &options.name,
+            forced: &forced,
+            may_run_for_ms: may_run.map(|(span, _)| span.as_millis()),
+            may_run_until: may_run.and_then(|(_, unix_ms)| rfc3339(unix_ms)),
+            may_run_until_unix_ms: may_run.map(|(_, unix_ms)| unix_ms),
+        }),
+        false => format!("{}{}", store.line(), lines(&options.name, &forced, may_run)),
     });
     Ok(exit)
+}
+
+/// For a program.
+#[derive(Serialize)]
+struct Answer<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    forced: &'a Forced,
+    may_run_for_ms: Option<u128>,
+    may_run_until: Option<String>,
+    may_run_until_unix_ms: Option<u64>,
+}
+
+/// For how long and until when what the holder does may go on: to the end of its lease, by which its
+/// command has ended. None where nothing can.
+fn may_run(forced: &Forced) -> Option<(Duration, u64)> {
+    let Forced::Released { holder, .. } = forced else { return None };
+    let left = holder.expires_in.unwrap_or(holder.ttl);
+    let until = Host.now().unix_ms.saturating_add(u64::try_from(left.as_millis()).ok()?);
+    (!left.is_zero()).then_some((left, until))
+}
+
+/// For a person.
+fn lines(name: &str, forced: &Forced, may_run: Option<(Duration, u64)>) -> String {
+    let text = match forced {
+        Forced::Released { holder, token } => {
+            let (label, held_for) = (&holder.label, times::show(holder.held_for));
+            format!("{name:?} was taken from {label}, for {held_for}; its token is now {token}")
+        }
+        Forced::Repaired { token } => {
+            format!("the record of {name:?} was replaced by a free one; its token is now {token}")
+        }
+        Forced::Changed { now } => format!(
+            "nothing was done: {name:?} is held by another, with token {} and id {}: {now}",
+            now.token, now.id
+        ),
+        Forced::Gone { token, past } => {
+            let past = past.as_ref().map(|past| format!(", {}", status::before(past)));
+            let past = past.unwrap_or_default();
+            format!("nothing was done: {name:?} is free, and its token is {token}{past}")
+        }
+        Forced::Absent => format!("nothing was done: {name:?} was never used"),
+        _ => format!("nobody held {name:?}"),
+    };
+    let mut lines = format!("{}\n", clean(&text));
+    if let Some((span, until)) = may_run {
+        let (span, until) = (times::show(span), clock(until));
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            lines,
+            "its command may still run until {until}, beside the next holder: its lease ends in \
+             {span} at most, unless it hears of this earlier"
+        );
+    }
+    lines
 }

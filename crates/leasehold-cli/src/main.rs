@@ -1,6 +1,7 @@
 //! The program: what was typed, what was meant, one file per command.
 
 mod acquire;
+mod answer;
 mod checkpoint;
 mod cli;
 mod config;

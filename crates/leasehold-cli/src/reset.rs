@@ -13,7 +13,7 @@ use crate::{place, show, status};
 /// The whole command.
 pub(crate) async fn reset(options: cli::Reset, backend: Option<&str>) -> Result<Exit, Failure> {
     if options.reason.trim().is_empty() {
-        return Err(Failure::usage("a reason is needed: whoever finds it run again will ask"));
+        return Err(Failure::usage("a reason is needed: the one who finds it run again will ask"));
     }
     let client = place::connect(backend).await?;
     let name = &options.name;
@@ -42,6 +42,11 @@ pub(crate) async fn reset(options: cli::Reset, backend: Option<&str>) -> Result<
                 now.as_ref().map_or("reset".into(), what)
             ),
             json!({ "outcome": "changed", "now": now.map(|now| outcome_json(&now, false)) }),
+        ),
+        Reset::Absent => (
+            Exit::Done,
+            format!("there is nothing of {name:?} to forget: it was never used"),
+            json!({ "outcome": "absent" }),
         ),
         // `Reset` may grow.
         _ => (

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write as _};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use leasehold::core::backend::is_invisible;
-use serde_json::Value;
+use serde::Serialize;
 
 /// A text in which nothing can move a cursor, ring, recolour, rename a window, hide or reverse its
 /// neighbours: such characters are written as `\u{1b}`. Labels and reasons are claims of strangers.
@@ -25,9 +25,11 @@ pub(crate) fn clean(text: &str) -> String {
 
 /// A value for programs. It may reach a terminal all the same, so what [`clean`] escapes is escaped
 /// here too, as JSON does it; but for line feeds, such characters only stand in texts.
-pub(crate) fn json(value: &Value) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
+    // What we serialize has texts for keys, and nothing in it fails.
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
     let mut out = String::new();
-    for c in format!("{value:#}\n").chars() {
+    for c in text.chars().chain(['\n']) {
         if c != '\n' && is_hostile(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 let _ = write!(out, "\\u{unit:04x}");
@@ -69,6 +71,11 @@ pub(crate) fn date(unix_ms: u64) -> String {
     }
 }
 
+/// A time of today for people: `12:03:04`.
+pub(crate) fn clock(unix_ms: u64) -> String {
+    date(unix_ms).split(' ').nth(1).unwrap_or("?").to_owned()
+}
+
 /// A moment for programs: RFC 3339, in UTC.
 pub(crate) fn rfc3339(unix_ms: u64) -> Option<String> {
     let moment = Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()?;
@@ -94,6 +101,8 @@ pub(crate) fn is_watched() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

@@ -45,6 +45,7 @@ fn summary(status: &Status) -> &'static str {
 
 fn word(state: State) -> &'static str {
     match state {
+        State::Absent => "absent",
         State::Free => "free",
         State::Held => "held",
         State::Expired => "expired",
@@ -104,7 +105,7 @@ fn lease(state: State, holder: &HeldBy) -> String {
     format!("{ends} (ttl {ttl}, renewed {} times)", holder.renewals)
 }
 
-fn before(past: &Past) -> String {
+pub(crate) fn before(past: &Past) -> String {
     let who = if past.label.is_empty() { "somebody" } else { &past.label };
     let when = date(past.unix_ms);
     match past.ended {

@@ -22,8 +22,10 @@ pub enum ErrorKind {
     /// What was done once came to its end after the lease was lost, and by then the record was somebody
     /// else's: neither its completion nor its failure is recorded, and another may have done it again.
     Superseded,
-    /// What stands in the store is not a record of this version. Look at it, then repair it with
-    /// [`Client::force_release`](crate::Client::force_release) or upgrade.
+    /// What stands in the store is not a record that this version can use. The message says which:
+    /// a newer format asks for a newer leasehold and must not be repaired; a name whose token is the
+    /// highest that there is asks for another name; a damaged record is looked at, then repaired with
+    /// [`Client::force_release`](crate::Client::force_release).
     Corrupt,
 }
 

@@ -59,6 +59,7 @@ mod error;
 mod force;
 mod guard;
 mod holder;
+mod json;
 mod mutex;
 mod once;
 #[cfg(feature = "planted")]
@@ -69,7 +70,7 @@ mod status;
 pub use client::Client;
 pub use connect::{connect, open};
 pub use error::{Error, ErrorKind};
-pub use force::Forced;
+pub use force::{Force, Forced};
 pub use guard::{Guard, Renewals};
 pub use holder::HeldBy;
 pub use leasehold_core as core;

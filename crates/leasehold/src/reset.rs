@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use leasehold_core::backend::{Expected, Fate, Key, Written};
+use leasehold_core::backend::{Expected, Fate, Key, Version, Written};
 use leasehold_core::once;
-use leasehold_core::record::{FencingToken, Kind, Outcome, Progress, Record, WriteId};
+use leasehold_core::record::{BadRecord, FencingToken, Kind, Outcome, Progress, Record, WriteId};
 
 use crate::client::{Client, Shared};
 use crate::env::host_label;
 use crate::error::{Error, ErrorKind};
 use crate::force::{TRIES, be_patient};
 use crate::holder::HeldBy;
-use crate::status::{checked, lease_of, stopped, used_as};
+use crate::status::{checked, lease_of, remedy, stopped, used_as};
 
 /// What resetting something that is to be done once came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,7 +26,9 @@ pub enum Reset {
     },
     /// There was nothing to forget; nothing was written.
     Nothing,
-    /// Somebody runs it, as far as one look can tell; nothing was written.
+    /// The name was never used, or was forgotten; nothing was written.
+    Absent,
+    /// It is being run, as far as one look can tell; nothing was written.
     /// [`Client::force_release`] ends that.
     Running {
         /// Who.
@@ -75,12 +77,14 @@ async fn reset(shared: &Shared, key: &Key, reason: &str) -> Result<Reset, Error>
     for _ in 0..TRIES {
         let reading = shared.backend.read(key).await;
         let reading = reading.map_err(|e| shared.backend_error("read", key, &e))?;
-        let Some(found) = reading.record else { return Ok(Reset::Nothing) };
-        let before = match Record::decode(&found.bytes) {
-            Ok(before) if !before.token.is_last() => before,
-            Ok(_) => return Err(damaged(shared, key, "its token is the last one")),
-            Err(bad) => return Err(damaged(shared, key, &bad.to_string())),
+        let Some(found) = reading.record else {
+            return if open.is_some() { Err(not_known(shared, key)) } else { Ok(Reset::Absent) };
         };
+        let before = match Record::decode(&found.bytes) {
+            Ok(before) if before.token.is_last() => Err(BadRecord::Spent),
+            decoded => decoded,
+        };
+        let before = before.map_err(|bad| unusable(shared, key, &found.version, &bad))?;
         if let Some((_, landed)) = ours.iter().find(|(id, _)| *id == before.write) {
             return Ok(landed.clone());
         }
@@ -99,11 +103,8 @@ async fn reset(shared: &Shared, key: &Key, reason: &str) -> Result<Reset, Error>
             }
         }
         let Some(outcome) = before.outcome.clone() else {
-            return Ok(if target.is_some() {
-                Reset::Changed { now: None }
-            } else {
-                Reset::Nothing
-            });
+            let changed = Reset::Changed { now: None };
+            return Ok(if target.is_some() { changed } else { Reset::Nothing });
         };
         if *target.get_or_insert_with(|| target_of(&outcome)) != target_of(&outcome) {
             return Ok(Reset::Changed { now: Some(outcome) });
@@ -134,12 +135,13 @@ async fn reset(shared: &Shared, key: &Key, reason: &str) -> Result<Reset, Error>
     })
 }
 
-fn damaged(shared: &Shared, key: &Key, why: &str) -> Error {
-    let place = shared.backend.locate(key);
-    let why = format!(
-        "cannot reset {key:?} at {place}: {why}; nothing was overwritten: look at it, then replace \
-         it with `leasehold break`, which forgets all that was done too"
-    );
+fn unusable(shared: &Shared, key: &Key, version: &Version, bad: &BadRecord) -> Error {
+    let (store, place) = (shared.backend.url(), shared.backend.locate_state(key, version));
+    let forgets = match bad {
+        BadRecord::Corrupt(_) => ", which forgets all that was done too",
+        BadRecord::NewerFormat(_) | BadRecord::Spent => "",
+    };
+    let why = format!("cannot reset {key:?} at {store}: {bad}; {}{forgets}", remedy(bad, &place));
     Error::new(ErrorKind::Corrupt, why)
 }
 

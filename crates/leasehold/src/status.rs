@@ -1,15 +1,17 @@
 //! Looking without touching: who holds what.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_core::backend::{Key, Versioned};
 use leasehold_core::deadline;
-use leasehold_core::record::{FencingToken, Holder, Kind, Outcome, Past, Record};
+use leasehold_core::record::{BadRecord, FencingToken, Holder, Kind, Outcome, Past, Record};
 
 use crate::client::{Client, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::holder::HeldBy;
+use crate::json::progress;
 
 /// What one look at a lock showed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,18 +41,43 @@ pub struct Status {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum State {
+    /// The name was never used, or was forgotten: there is no record.
+    Absent,
     /// Nobody holds it.
     Free,
-    /// Somebody holds it, as far as one look can tell.
+    /// It is held, as far as one look can tell.
     Held,
-    /// Its holder is gone or its lease is over: whoever comes next takes it.
+    /// Its holder is gone or its lease is over: the next one takes it.
     Expired,
     /// What stands there is not a record that can be used.
     Unreadable,
 }
 
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            State::Absent => "absent",
+            State::Free => "free",
+            State::Held => "held",
+            State::Expired => "expired",
+            State::Unreadable => "unreadable",
+        })
+    }
+}
+
+impl Status {
+    /// In a word: of what is done once, how far it has come; otherwise its [state](Status::state).
+    pub fn summary(&self) -> String {
+        match &self.outcome {
+            Some(it) => progress(it, self.state == State::Held).to_owned(),
+            None => self.state.to_string(),
+        }
+    }
+}
+
 impl Client {
-    /// Looks at one lock. A name that was never used is free.
+    /// Looks at one lock. A name that was never used is [`Absent`](State::Absent), and can be
+    /// acquired like a free one.
     pub async fn status(&self, name: &str) -> Result<Status, Error> {
         let key = checked(name)?;
         let shared = Arc::clone(&self.0);
@@ -75,6 +102,18 @@ impl Client {
     }
 }
 
+/// What is to be done about a record that cannot be used, beside what `bad` says of it.
+pub(crate) fn remedy(bad: &BadRecord, place: &str) -> String {
+    match bad {
+        BadRecord::Corrupt(_) => format!(
+            "nothing was overwritten: look at {place}, then repair it with `leasehold break`"
+        ),
+        BadRecord::NewerFormat(_) | BadRecord::Spent => {
+            format!("nothing was overwritten at {place}")
+        }
+    }
+}
+
 pub(crate) fn checked(name: &str) -> Result<Key, Error> {
     Key::new(name).map_err(|e| Error::new(ErrorKind::Invalid, e.to_string()))
 }
@@ -89,7 +128,7 @@ async fn look(shared: &Shared, key: Key) -> Result<Status, Error> {
     let mut status = Status {
         name: key.as_str().to_owned(),
         location: shared.backend.locate(&key),
-        state: State::Free,
+        state: State::Absent,
         kind: None,
         token: None,
         holder: None,
@@ -133,6 +172,8 @@ pub(crate) fn lease_of(
 
 fn describe(shared: &Shared, versioned: &Versioned, record: Record, status: &mut Status) {
     status.kind = Some(record.kind);
+    status.state = State::Free;
+    status.problem = record.token.is_last().then(|| BadRecord::Spent.to_string());
     status.token = Some(record.token);
     if let Some(holder) = record.holder() {
         let (expired, left) = lease_of(shared, versioned, holder);

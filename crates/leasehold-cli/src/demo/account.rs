@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::tell;
+use crate::answer;
 use crate::cli::Demo;
 use crate::show::{self, clean};
 use crate::times::exact;
@@ -228,7 +229,7 @@ impl Account {
         let told = waits.len();
         let spread = Spread::of(waits);
         if self.is_json {
-            show::print(&show::json(&json!({
+            show::print(&answer::json(json!({
                 "store": self.store,
                 "name": self.name,
                 "processes": self.processes,

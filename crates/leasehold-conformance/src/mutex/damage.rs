@@ -1,6 +1,6 @@
 //! Records that are not ours to use: refused with the place and the reason, never overwritten.
 
-use leasehold::{ErrorKind, FencingToken, Forced, State};
+use leasehold::{Client, ErrorKind, FencingToken, Forced, State};
 use leasehold_core::backend::{MAX_RECORD_BYTES, Reading, Version, Versioned};
 use leasehold_core::record::Record;
 
@@ -55,10 +55,32 @@ pub(crate) async fn is_refused_and_repaired(s: &Setup) {
         assert!(status.problem.is_some_and(|p| p.contains(word)), "{name}");
         let after = stored(&s.backend(), name).await.expect("a record");
         assert_eq!((&after.version, after.bytes), (&version, bytes), "{name} was overwritten");
-        let forced = client.force_release(name, "a test").await.expect("repaired");
+        let forced = if name == "newer" {
+            newer_is_left_alone(&client, name).await;
+            assert_eq!(stored(&s.backend(), name).await.expect("a record").version, version);
+            client.force(name, "a test").even_newer().release().await.expect("replaced")
+        } else {
+            client.force_release(name, "a test").await.expect("repaired")
+        };
         let Forced::Repaired { token: repaired } = forced else { panic!("{name}: {forced:?}") };
         let guard = got(&client, name).await;
         assert!(guard.token() > token && guard.token() > repaired, "{name}");
+    }
+}
+
+/// What a newer leasehold wrote is no damage: nothing here replaces it, and no message says that it
+/// should be.
+async fn newer_is_left_alone(client: &Client, name: &str) {
+    for error in [
+        client.force_release(name, "a test").await.err(),
+        client.reset(name, "a test").await.err(),
+        client.mutex(name).acquire().await.err(),
+    ] {
+        let error = error.expect("a newer record was used");
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("use a newer leasehold"), "{text}");
+        assert!(!text.contains("repair"), "{text}");
     }
 }
 

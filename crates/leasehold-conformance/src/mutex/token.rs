@@ -53,7 +53,7 @@ async fn in_time(s: &Setup, peer: &Peer, token: FencingToken) {
 /// it, the next gets the lock at once, and a lock that nobody holds is left alone.
 pub(crate) async fn rises_when_forced(s: &Setup) {
     let (a, b) = (s.peer().await, s.peer().await);
-    assert_eq!(b.client.force_release("x", "a test").await.expect("an answer"), Forced::WasFree);
+    assert_eq!(b.client.force_release("x", "a test").await.expect("an answer"), Forced::Absent);
     assert_eq!(stored(&s.backend(), "x").await, None, "nothing was written");
     let guard = a.client.mutex("x").with_label("alice").acquire().await.expect("the lock");
     let forced = b.client.force_release("x", "stuck since Monday").await.expect("forced");

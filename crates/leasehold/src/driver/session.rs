@@ -7,7 +7,7 @@ use std::time::Duration;
 use leasehold_core::backend::{BoxFuture, Expected, Trouble};
 use leasehold_core::deadline::{self, Now};
 use leasehold_core::lease::{Event, Failure, Input, Lease, Loss, Output, Release, Reply};
-use leasehold_core::record::{self, BadRecord, Ended, FencingToken, HolderId, Past};
+use leasehold_core::record::{self, Ended, FencingToken, HolderId, Past};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{Answer, Command, Order, Outcome, ids, request};
@@ -17,7 +17,7 @@ use crate::guard::{Guard, Standing};
 use crate::holder::{HeldBy, Span};
 use crate::mutex::Waiting;
 use crate::once::Failed;
-use crate::status::used_as;
+use crate::status::{remedy, used_as};
 
 /// How often a holder looks at the clock at least, because timers do not count suspension.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
@@ -351,12 +351,7 @@ impl Session {
             }
             Failure::Unreadable(bad) => {
                 let file = said.as_deref().unwrap_or(&place);
-                let remedy = match bad {
-                    BadRecord::Corrupt(_) => ", then repair it with `leasehold break`",
-                    BadRecord::NewerFormat(_) | BadRecord::Spent => "",
-                };
-                let why = format!("{bad}; nothing was overwritten: look at {file}{remedy}");
-                (ErrorKind::Corrupt, why)
+                (ErrorKind::Corrupt, format!("{bad}; {}", remedy(bad, file)))
             }
             Failure::WrongKind(kind) => {
                 let why = format!("the name is in use {}: choose another", used_as(*kind));

@@ -7,7 +7,7 @@ use leasehold::backend::memory::MemoryBackend;
 use leasehold::core::backend::{
     Backend, BackendError, BoxFuture, Expected, Facts, Key, Reading, Trouble, Version, Written,
 };
-use leasehold::{Begun, Client, ErrorKind, Forced, Ran, Reset};
+use leasehold::{Begun, Client, ErrorKind, FencingToken, Forced, Ran, Reset};
 use tokio::sync::Mutex;
 
 /// What happens between the first write and the loss of its answer.
@@ -98,6 +98,61 @@ impl Backend for Lossy {
     }
 }
 
+/// A store in which the lock changes hands just before the first write.
+#[derive(Debug)]
+struct Hurried {
+    store: Arc<MemoryBackend>,
+    guard: Mutex<Option<leasehold::Guard>>,
+}
+
+impl Backend for Hurried {
+    fn facts(&self) -> Facts {
+        self.store.facts()
+    }
+
+    fn url(&self) -> String {
+        self.store.url()
+    }
+
+    fn locate(&self, key: &Key) -> String {
+        self.store.locate(key)
+    }
+
+    fn read<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Reading, BackendError>> {
+        self.store.read(key)
+    }
+
+    fn write<'a>(
+        &'a self,
+        key: &'a Key,
+        expected: &'a Expected,
+        bytes: &'a [u8],
+    ) -> BoxFuture<'a, Result<Written, BackendError>> {
+        Box::pin(async move {
+            if let Some(guard) = self.guard.lock().await.take() {
+                guard.release().await.expect("it is released");
+                let next = Client::new(Arc::clone(&self.store) as Arc<dyn Backend>);
+                let mutex = next.expect("a client").mutex(key.as_str()).with_label("next");
+                // It goes on.
+                std::mem::forget(mutex.acquire().await.expect("it is free"));
+            }
+            self.store.write(key, expected, bytes).await
+        })
+    }
+
+    fn delete<'a>(
+        &'a self,
+        key: &'a Key,
+        version: &'a Version,
+    ) -> BoxFuture<'a, Result<bool, BackendError>> {
+        self.store.delete(key, version)
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Key>, BackendError>> {
+        self.store.list(prefix)
+    }
+}
+
 /// An operator takes a lock away, and the store loses the answer. What the operator is told must be
 /// true of what was done, also when others had the lock before it could be looked at again. Before,
 /// it was said that nobody had held it, while a section was still at work. Found by chaos.
@@ -161,7 +216,7 @@ async fn a_lost_answer_does_not_reset_twice() -> Result<(), leasehold::Error> {
 #[tokio::test]
 async fn a_run_that_goes_on_is_not_reset() -> Result<(), leasehold::Error> {
     let client = Client::new(Arc::new(MemoryBackend::default()) as Arc<dyn Backend>)?;
-    assert_eq!(client.reset("x", "a test").await?, Reset::Nothing);
+    assert_eq!(client.reset("x", "a test").await?, Reset::Absent);
     let once = client.once("x").keyed("v1").with_label("me");
     let Begun::Section(section) = once.begin().await? else { panic!("it is ours") };
     section.save(b"row 7").await?;
@@ -179,5 +234,55 @@ async fn a_run_that_goes_on_is_not_reset() -> Result<(), leasehold::Error> {
     client.mutex("lock").acquire().await?.release().await?;
     let error = client.reset("lock", "a test").await.expect_err("it is a mutex");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    Ok(())
+}
+
+/// An operator looks, thinks, and breaks the lock of the one that was seen; meanwhile it has changed
+/// hands. The one that holds it now is left alone, by its token or by its id, and the operator is told
+/// who that is; or that nobody has it, and how the one that was seen ended.
+#[tokio::test]
+async fn only_the_one_that_was_seen_is_broken() -> Result<(), leasehold::Error> {
+    let client = Client::new(Arc::new(MemoryBackend::default()) as Arc<dyn Backend>)?;
+    let forcing = || client.force("x", "a test");
+    assert_eq!(forcing().only_token(FencingToken(7)).release().await?, Forced::Absent);
+    let seen = client.mutex("x").with_label("seen").acquire().await?;
+    let (token, id) = (seen.token(), client.status("x").await?.holder.expect("it is held").id);
+    seen.release().await?;
+    for gone in [forcing().only_token(token), forcing().only_holder(id)] {
+        let Forced::Gone { token: now, past } = gone.release().await? else { panic!("not gone") };
+        assert_eq!((now, past.map(|past| past.label).as_deref()), (token, Some("seen")));
+    }
+    let next = client.mutex("x").with_label("next").acquire().await?;
+    let next_id = client.status("x").await?.holder.expect("it is held").id;
+    for other in [
+        forcing().only_token(token),
+        forcing().only_holder(id),
+        // Both have to be right.
+        forcing().only_token(next.token()).only_holder(id),
+    ] {
+        let Forced::Changed { now } = other.release().await? else { panic!("not changed") };
+        assert_eq!((now.label.as_str(), now.token), ("next", next.token()));
+    }
+    assert!(next.is_held());
+    let forced = forcing().only_token(next.token()).only_holder(next_id).release().await?;
+    assert!(matches!(forced, Forced::Released { holder, .. } if holder.id == next_id));
+    next.lost().await;
+    Ok(())
+}
+
+/// Between the look of a conditional break and its write the lock changes hands. The write is
+/// conditioned on the state that was judged, so the next holder keeps it.
+#[tokio::test]
+async fn the_check_and_the_write_are_one() -> Result<(), leasehold::Error> {
+    let store = Arc::new(MemoryBackend::default());
+    let holder = Client::new(Arc::clone(&store) as Arc<dyn Backend>)?;
+    let guard = holder.mutex("x").with_label("seen").acquire().await?;
+    let token = guard.token();
+    let hurried = Hurried { store: Arc::clone(&store), guard: Mutex::new(Some(guard)) };
+    let operator = Client::new(Arc::new(hurried) as Arc<dyn Backend>)?;
+    let forced = operator.force("x", "a test").only_token(token).release().await?;
+    let Forced::Changed { now } = forced else { panic!("{forced:?}") };
+    assert_eq!(now.label, "next");
+    assert_eq!(holder.status("x").await?.holder.map(|holder| holder.label), Some("next".into()));
     Ok(())
 }

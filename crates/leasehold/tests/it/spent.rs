@@ -34,6 +34,8 @@ async fn a_lock_without_a_next_token_is_left_as_it_is() -> Result<(), leasehold:
             let said = refused.to_string();
             assert!(said.contains("use another name") && !said.contains("break`"), "{said}");
         }
+        let status = client.status("x").await?;
+        assert!(status.problem.is_some_and(|why| why.contains("use another name")));
         let found = backend.read(&key).await.unwrap().record.unwrap();
         assert_eq!(found.bytes, record);
     }

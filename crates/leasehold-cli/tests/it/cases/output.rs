@@ -1,11 +1,13 @@
 //! What is printed, for people and for programs.
 
+use serde_json::Value;
+
 use crate::world::Running;
 
 #[test]
 fn status_tells_a_lock_that_is_held_from_one_that_is_free() {
     let Some(world) = super::world() else { return };
-    assert!(world.run(&["status", "x"]).expect(0).out.contains("free"));
+    assert!(world.run(&["status", "x"]).expect(0).out.contains("absent"));
     let label = "me \x1b]52;c;ZXZpbA==\x07\u{202e}";
     let words =
         ["run", "x", "--label", label, "--", "sh", "-c", "echo $LEASEHOLD_TOKEN; exec sleep 1000"];
@@ -36,11 +38,40 @@ fn list_shows_all_with_a_prefix() {
     assert_eq!(world.run(&["list", "nothing", "--json"]).expect(0).out, "[]\n");
 }
 
+/// An operator breaks a lock that hangs, and then the same one again, by what `status` showed: the second
+/// time another holds it, who is left alone. The answers say what happened, and what may still run.
 #[test]
 fn break_says_what_it_did() {
     let Some(world) = super::world() else { return };
     let seen = world.run(&["break", "x", "--reason", "why not"]).expect(0);
-    assert_eq!(seen.out, "nobody held \"x\"\n");
+    assert!(seen.out.contains("\"x\" was never used"), "{seen:?}");
+    let hold = |label| {
+        let words = ["run", "x", "--label", label, "--", "sh", "-c", "echo in; exec sleep 1000"];
+        let mut holder = world.start(&words);
+        holder.await_line("in");
+        holder
+    };
+    let first = hold("first");
+    let json = world.run(&["status", "x", "--json"]).expect(0).out;
+    let status: Value = serde_json::from_str(&json).expect("it is JSON");
+    let (token, id) = (status["token"].to_string(), status["holder"]["id"].as_str());
+    let id = id.expect("it has an id");
+    let seen = world.run(&["break", "x", "--reason", "it hangs", "--token", &token]).expect(0);
+    assert!(seen.out.contains("\"x\" was taken from first, for "), "{seen:?}");
+    assert!(seen.out.contains("\nits command may still run until "), "{seen:?}");
+    first.end().expect(79);
+    let by_id = ["break", "x", "--reason", "it hangs", "--holder", id];
+    let seen = world.run(&by_id).expect(75);
+    assert!(seen.out.contains("\"x\" is free") && seen.out.contains("it hangs"), "{seen:?}");
+    let next = hold("next");
+    for words in [by_id, ["break", "x", "--reason", "it hangs", "--token", &token]] {
+        let seen = world.run(&words).expect(75);
+        assert!(seen.out.contains("nothing was done: \"x\" is held by another"), "{seen:?}");
+        assert!(seen.out.contains(": next, for "), "{seen:?}");
+    }
+    next.finish();
+    let seen = world.run(&["break", "x", "--reason", "why not"]).expect(0);
+    assert!(seen.out.ends_with("\nnobody held \"x\"\n"), "{seen:?}");
     let seen = world.run(&["break", "x", "--reason", "why not", "--json"]).expect(0);
     assert!(seen.out.contains("was-free"), "{seen:?}");
 }
