@@ -8,6 +8,8 @@ use leasehold_core::backend::Backend;
 #[cfg(any(feature = "file", feature = "gcs", feature = "spanner"))]
 use leasehold_core::backend::BackendError;
 
+#[cfg(feature = "file")]
+use self::address::Address;
 use crate::backend;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
@@ -21,6 +23,8 @@ use crate::error::{Error, ErrorKind};
 /// | `gs://bucket/prefix` | a bucket of Google Cloud Storage | `gcs` |
 /// | `spanner://project/instance/database` | a table in Google Cloud Spanner | `spanner` |
 ///
+/// `docs/protocol.md` has the rules by which a URL is read.
+///
 /// [`Invalid`](ErrorKind::Invalid) where the URL cannot be understood or the store cannot be used for
 /// locks; `Denied` and `Unavailable` where it cannot be reached. No error repeats a password.
 pub async fn connect(url: &str) -> Result<Client, Error> {
@@ -32,6 +36,14 @@ pub async fn connect(url: &str) -> Result<Client, Error> {
 // A store on the network may have to await; callers should not change then.
 pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     let invalid = |why: String| Error::new(ErrorKind::Invalid, why);
+    if url.contains(char::is_control) || url.trim() != url {
+        // A file with the line ends of another system would name another place, and nobody would see it.
+        return Err(invalid(format!(
+            "the backend {:?} has white space at an end, or a control character; in a path it is \
+             written as % and two digits",
+            without_secrets(url)
+        )));
+    }
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(invalid(format!(
             "a backend is given as a URL such as file:///var/lib/locks, not as {:?}",
@@ -82,6 +94,8 @@ const SCHEMES: &[&str] = &[
     "spanner://project/instance/database",
 ];
 
+#[cfg(any(feature = "file", feature = "gcs", feature = "spanner"))]
+pub(crate) mod address;
 #[cfg(all(test, feature = "file"))]
 mod fuzz;
 
@@ -94,50 +108,30 @@ struct FilePlace {
 
 #[cfg(feature = "file")]
 fn parse_file(rest: &str) -> Result<FilePlace, String> {
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    if !path.starts_with('/') {
+    if !rest.starts_with('/') {
         // Somebody may have taken this for a store with a password.
-        let place = rest.rsplit_once('@').map_or(path, |(_, place)| place);
+        let place = rest.split('?').next().unwrap_or_default();
+        let place = rest.rsplit_once('@').map_or(place, |(_, place)| place);
         return Err(format!(
             "file:// takes an absolute path, with three slashes, such as {:?}",
             format!("file:///{place}")
         ));
     }
+    let address = Address::read(rest)?;
     let mut network_fs = false;
-    for option in query.split('&').filter(|o| !o.is_empty()) {
-        match option {
-            "network-fs=allow" => network_fs = true,
-            _ => return Err(format!("file:// has no option {option:?}; it has network-fs=allow")),
+    address.options(|name, value| match (name, value) {
+        ("network-fs", "allow") => {
+            network_fs = true;
+            Ok(())
         }
-    }
-    let bytes = percent_decode(path)?;
-    if bytes.contains(&0) {
+        ("network-fs", _) => Err(format!("network-fs is \"allow\" or not given, not {value:?}")),
+        _ => Err(format!("file:// has no option {name:?}; it has network-fs=allow")),
+    })?;
+    if address.path.contains(&0) {
         return Err("the path contains a NUL byte".into());
     }
-    let path: std::ffi::OsString = std::os::unix::ffi::OsStringExt::from_vec(bytes);
+    let path: std::ffi::OsString = std::os::unix::ffi::OsStringExt::from_vec(address.path);
     Ok(FilePlace { dir: PathBuf::from(path), network_fs })
-}
-
-/// The bytes that a URL's text stands for.
-#[cfg(any(feature = "file", feature = "gcs", feature = "spanner"))]
-pub(crate) fn percent_decode(text: &str) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        if first != b'%' {
-            bytes.push(first);
-            rest = tail;
-            continue;
-        }
-        // A number's parser would take `+1` for two digits.
-        let digit = |at: usize| tail.get(at).and_then(|d| char::from(*d).to_digit(16));
-        let byte = digit(0).zip(digit(1)).and_then(|(a, b)| u8::try_from(a * 16 + b).ok());
-        bytes.push(byte.ok_or_else(|| {
-            format!("the path {text:?} has a % without two hexadecimal digits; write %25 for %")
-        })?);
-        rest = &tail[2..];
-    }
-    Ok(bytes)
 }
 
 /// A URL as it may be shown: what stands between `//` and `@` may be a password.

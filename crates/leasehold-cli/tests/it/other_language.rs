@@ -30,8 +30,8 @@ fn python(world: &World, words: &[&str]) -> Option<Command> {
 
 /// The Python client that runs a command under the lock `x`.
 fn python_run(world: &World, options: &[&str], run: &[&str]) -> Option<Command> {
-    let store = world.path("store");
-    let words = [&["run", store.to_str()?, "x"], options, &["--"], run].concat();
+    let store = world.backend();
+    let words = [&["run", &store, "x"], options, &["--"], run].concat();
     python(world, &words)
 }
 
@@ -117,6 +117,40 @@ fn it_agrees_on_every_record() {
     assert_eq!(answers.len(), cases.len(), "{}", seen.err);
     for ((name, _, wanted), answer) in cases.iter().zip(answers) {
         assert_eq!(answer, wanted, "{name}");
+    }
+}
+
+/// The same URL has to be the same place to both, or both hold one lock. So the foreign client reads
+/// each as the vectors have it.
+#[test]
+fn it_agrees_on_every_url() {
+    let world = World::new();
+    let Some(mut command) = python(&world, &["places"]) else { return };
+    let dir = world.path("store");
+    let vectors = include_str!("../../../../docs/url-vectors.json");
+    let vectors = vectors.replace("{dir}", dir.to_str().expect("UTF-8"));
+    let vectors: Value = serde_json::from_str(&vectors).expect("JSON");
+    let all = |kind: &str| vectors[kind].as_array().expect("an array").iter();
+    let mut asks: Vec<(&Value, &Value)> = vec![];
+    for vector in all("good").chain(all("bad")) {
+        asks.push((&vector["url"], &vector["place"]));
+    }
+    for vector in all("alike") {
+        asks.extend([(&vector["url"], &Value::Null), (&vector["as"], &Value::Null)]);
+    }
+    let lines: Vec<String> = asks.iter().map(|(url, _)| url.to_string()).collect();
+    world.write("asks", &lines.join("\n"));
+    command.stdin(File::open(world.path("asks")).expect("it was written"));
+    let seen = end(command).expect(0);
+    let answers: Vec<&str> = seen.out.lines().collect();
+    assert_eq!(answers.len(), asks.len(), "{}", seen.err);
+    let (sole, pairs) = answers.split_at(all("good").len() + all("bad").len());
+    for ((url, place), answer) in asks.iter().zip(sole) {
+        let read: Option<Value> = serde_json::from_str(answer).ok();
+        assert_eq!(read.as_ref(), Some(*place).filter(|place| !place.is_null()), "{url}: {answer}");
+    }
+    for (pair, vector) in pairs.chunks(2).zip(all("alike")) {
+        assert!(pair[0] == pair[1] && pair[0] != "refused", "{}: {pair:?}", vector["name"]);
     }
 }
 

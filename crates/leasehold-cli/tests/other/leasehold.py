@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 
+import place
 import record as changes
 from files import FileStore, Unknown, directory
 from record import Corrupt, Newer, decode, encode
@@ -301,7 +302,7 @@ def run(args, store):
 
 
 def run_all(args):
-    store = FileStore(args.dir)
+    store = FileStore(place.read(args.url)["directory"])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         return next(filter(None, (run(args, store) for _ in range(args.times))), 0)
@@ -323,12 +324,22 @@ def records():
             print(type(error).__name__.lower())
 
 
+def places():
+    """For the test vectors: the place that each line's URL means."""
+    for line in sys.stdin:
+        try:
+            print(json.dumps(place.read(json.loads(line)), ensure_ascii=False))
+        except ValueError:
+            print("refused")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="do", required=True)
     commands.add_parser("records", help="answer the tests' questions about records")
+    commands.add_parser("places", help="answer the tests' questions about URLs")
     one = commands.add_parser("run", help="run a command while holding a lock")
-    one.add_argument("dir")
+    one.add_argument("url", help="file:///dir")
     one.add_argument("name")
     one.add_argument("--ttl", type=float, default=30, help="seconds")
     one.add_argument("--wait", type=float, default=float("inf"), help="seconds")
@@ -336,7 +347,8 @@ def main():
     one.add_argument("--unreliable", action="store_true", help="for tests: much goes wrong")
     one.add_argument("command", nargs="+")
     args = parser.parse_args()
-    return records() if args.do == "records" else run_all(args)
+    answers = {"records": records, "places": places}
+    return answers[args.do]() if args.do in answers else run_all(args)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,6 @@ mod store;
 mod watch;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::future::pending;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -92,6 +91,7 @@ use self::filesystem::{HostId, failure};
 use self::layout::Tag;
 use self::store::{Look, Store, lock};
 use self::watch::{Subscription, Targets, Watcher};
+use crate::connect::address::percent_encode;
 use crate::env::{Env, Host, blocking};
 
 /// Records as files in a directory, for the processes of one host.
@@ -236,18 +236,7 @@ impl Backend for FileBackend {
 
 /// The URL of a directory.
 pub(crate) fn shown(root: &Path, allow_network: bool) -> String {
-    let mut url = "file://".to_owned();
-    for &byte in root.as_os_str().as_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => url.push(char::from(byte)),
-            b'/' | b'.' | b'_' | b'-' | b'~' | b'+' | b'@' | b',' | b':' | b'=' => {
-                url.push(char::from(byte));
-            }
-            _ => {
-                let _ = write!(url, "%{byte:02X}");
-            }
-        }
-    }
+    let mut url = format!("file://{}", percent_encode(root.as_os_str().as_bytes(), b"/+@,="));
     if allow_network {
         url.push_str("?network-fs=allow");
     }

@@ -13,3 +13,5 @@ mod once;
 mod spanner;
 mod spent;
 mod time_limit;
+#[cfg(all(feature = "file", feature = "gcs", feature = "spanner"))]
+mod urls;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::backend::http::options::{endpoint, escaped, span, text};
+use crate::backend::http::options::{endpoint, span};
+use crate::connect::address::{Address, percent_encode};
 
 /// Google's own endpoint.
 const ENDPOINT: &str = "https://storage.googleapis.com";
@@ -19,6 +20,9 @@ const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 /// A read is billed: a waiter looks once a second at most.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Names of up to 200 bytes have to fit behind it into the 1024 of an object's name.
+const MAX_PREFIX_BYTES: usize = 800;
+
 /// The bucket, the names in it, and how to come to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
@@ -26,7 +30,7 @@ pub(crate) struct Place {
     /// Empty, or the start of all names without the slash behind it.
     pub(super) prefix: String,
     pub(super) endpoint: Url,
-    /// Given in the URL, and not by the environment.
+    /// Given, in the URL or by the environment: a child may have another environment.
     own_endpoint: bool,
     pub(super) write_interval: Duration,
     pub(super) poll_interval: Duration,
@@ -48,12 +52,12 @@ impl Place {
     }
 
     fn parse_with(rest: &str, emulator: Option<&str>) -> Result<Place, String> {
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
-        check_bucket(bucket)?;
-        let prefix = text(prefix)?;
-        let prefix = prefix.strip_suffix('/').unwrap_or(&prefix).to_owned();
-        check_prefix(&prefix)?;
+        let address = Address::read(rest)?;
+        check_bucket(address.host)?;
+        let prefix = address.segments()?.join("/");
+        if prefix.len() > MAX_PREFIX_BYTES {
+            return Err(format!("the prefix has more than {MAX_PREFIX_BYTES} bytes"));
+        }
         let endpoint = match emulator {
             // As in Google's clients: with or without a scheme.
             Some(host) if host.contains("://") => endpoint(host, EMULATOR)?,
@@ -61,19 +65,16 @@ impl Place {
             None => endpoint(ENDPOINT, "endpoint")?,
         };
         let mut place = Place {
-            bucket: bucket.to_owned(),
+            bucket: address.host.to_owned(),
             prefix,
             endpoint,
-            own_endpoint: false,
+            own_endpoint: emulator.is_some(),
             write_interval: WRITE_INTERVAL,
             poll_interval: POLL_INTERVAL,
             project: None,
             location: None,
         };
-        for option in query.split('&').filter(|option| !option.is_empty()) {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            place.set(name, &text(value)?)?;
-        }
+        address.options(|name, value| place.set(name, value))?;
         Ok(place)
     }
 
@@ -106,12 +107,13 @@ impl Place {
     pub(crate) fn url(&self) -> String {
         let mut url = format!("gs://{}", self.bucket);
         if !self.prefix.is_empty() {
-            let _ = write!(url, "/{}", escaped(&self.prefix, true));
+            let _ = write!(url, "/{}", percent_encode(self.prefix.as_bytes(), b"/"));
         }
         let mut options = vec![];
         if self.own_endpoint {
             let endpoint = self.endpoint.as_str();
-            options.push(format!("endpoint={}", escaped(endpoint.trim_end_matches('/'), true)));
+            let endpoint = endpoint.trim_end_matches('/').as_bytes();
+            options.push(format!("endpoint={}", percent_encode(endpoint, b"/")));
         }
         if self.write_interval != WRITE_INTERVAL {
             options.push(format!("write-interval={}ms", self.write_interval.as_millis()));
@@ -121,7 +123,7 @@ impl Place {
         }
         for (name, value) in [("project", &self.project), ("location", &self.location)] {
             if let Some(value) = value {
-                options.push(format!("{name}={}", escaped(value, false)));
+                options.push(format!("{name}={}", percent_encode(value.as_bytes(), b"")));
             }
         }
         for (n, option) in options.iter().enumerate() {
@@ -161,21 +163,6 @@ fn check_bucket(bucket: &str) -> Result<(), String> {
         "{bucket:?} is no bucket's name: it has 3 to 222 lower-case letters, digits, dashes, \
          underscores and dots, with a letter or a digit at both ends"
     ))
-}
-
-/// Names of up to 200 bytes have to fit behind it into the 1024 of an object's name.
-fn check_prefix(prefix: &str) -> Result<(), String> {
-    if prefix.len() > 800 {
-        return Err("the prefix has more than 800 bytes".into());
-    }
-    if let Some(c) = prefix.chars().find(|c| c.is_control()) {
-        return Err(format!("the prefix contains the control character U+{:04X}", u32::from(c)));
-    }
-    let segments = || prefix.split('/');
-    if !prefix.is_empty() && segments().any(|segment| matches!(segment, "" | "." | "..")) {
-        return Err(format!("the prefix {prefix:?} has an empty segment, \".\" or \"..\""));
-    }
-    Ok(())
 }
 
 /// A word of an option, such as the id of a project.
@@ -223,7 +210,7 @@ mod tests {
             let place = at("bkt", host);
             assert_eq!(place.endpoint.as_str(), "http://localhost:4443/");
             assert!(place.is_anonymous());
-            assert_eq!(place.url(), "gs://bkt", "a child has the same environment");
+            assert_eq!(place.url(), "gs://bkt?endpoint=http://localhost:4443");
         }
         let place = at("bkt?endpoint=https://storage.example.com", "localhost:1");
         assert_eq!(place.endpoint.host_str(), Some("storage.example.com"));
@@ -241,7 +228,12 @@ mod tests {
             ("-acme", "bucket"),
             ("acme/a//b", "segment"),
             ("acme/../x", "segment"),
-            ("acme/a%00b", "control"),
+            ("acme//", "segment"),
+            ("acme/a%00b", "U+0000"),
+            ("acme/a%E2%80%8Bb", "U+200B"),
+            ("acme/a%FF", "UTF-8"),
+            ("ac%6De/a", "bucket"),
+            ("acme?project=a&project=a", "twice"),
             ("acme/a%zz", "%"),
             ("acme?ttl=5s", "no option"),
             ("acme?write-interval=soon", "time"),

@@ -1,11 +1,8 @@
 //! What the URLs of stores on the network share: options and their values.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::Url;
-
-use crate::connect::percent_decode;
 
 /// An address that is http or https and says nothing else.
 pub(in crate::backend) fn endpoint(value: &str, name: &str) -> Result<Url, String> {
@@ -30,23 +27,4 @@ pub(in crate::backend) fn span(name: &str, value: &str) -> Result<Duration, Stri
         _ => return Err(bad()),
     };
     if span > Duration::from_mins(1) { Err(bad()) } else { Ok(span) }
-}
-
-/// What a percent-encoded text stands for.
-pub(in crate::backend) fn text(escaped: &str) -> Result<String, String> {
-    String::from_utf8(percent_decode(escaped)?).map_err(|_| format!("{escaped:?} is not UTF-8"))
-}
-
-/// Percent-encodes what would mean something else in a URL.
-pub(in crate::backend) fn escaped(text: &str, with_slashes: bool) -> String {
-    let mut url = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        let stays = byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
-        if stays || (with_slashes && byte == b'/') {
-            url.push(char::from(byte));
-        } else {
-            let _ = write!(url, "%{byte:02X}");
-        }
-    }
-    url
 }

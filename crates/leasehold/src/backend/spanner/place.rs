@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use crate::backend::http::options::{endpoint, escaped, span, text};
+use crate::backend::http::options::{endpoint, span};
+use crate::connect::address::{Address, percent_encode};
 
 /// Google's own endpoint.
 const ENDPOINT: &str = "https://spanner.googleapis.com";
@@ -27,7 +28,7 @@ pub(crate) struct Place {
     pub(super) database: String,
     pub(super) table: String,
     pub(super) endpoint: Url,
-    /// Given in the URL, and not by the environment.
+    /// Given, in the URL or by the environment: a child may have another environment.
     own_endpoint: bool,
     pub(super) poll_interval: Duration,
 }
@@ -46,10 +47,9 @@ impl Place {
     }
 
     fn parse_with(rest: &str, emulator: Option<&str>) -> Result<Place, String> {
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let path = path.strip_suffix('/').unwrap_or(path);
-        let segments: Vec<&str> = path.split('/').collect();
-        let [project, instance, database] = segments[..] else {
+        let address = Address::read(rest)?;
+        let (project, path) = (address.host, address.segments()?);
+        let [instance, database] = path[..] else {
             return Err("spanner:// takes a project, an instance and a database, such as \
                         spanner://acme/main/locks"
                 .into());
@@ -67,13 +67,10 @@ impl Place {
             database: id("database", database, "-_", 30)?,
             table: TABLE.into(),
             endpoint,
-            own_endpoint: false,
+            own_endpoint: emulator.is_some(),
             poll_interval: POLL_INTERVAL,
         };
-        for option in query.split('&').filter(|option| !option.is_empty()) {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            place.set(name, &text(value)?)?;
-        }
+        address.options(|name, value| place.set(name, value))?;
         Ok(place)
     }
 
@@ -109,7 +106,8 @@ impl Place {
         }
         if self.own_endpoint {
             let endpoint = self.endpoint.as_str();
-            options.push(format!("endpoint={}", escaped(endpoint.trim_end_matches('/'), true)));
+            let endpoint = endpoint.trim_end_matches('/').as_bytes();
+            options.push(format!("endpoint={}", percent_encode(endpoint, b"/")));
         }
         if self.poll_interval != POLL_INTERVAL {
             options.push(format!("poll-interval={}ms", self.poll_interval.as_millis()));
@@ -198,7 +196,7 @@ mod tests {
             let place = at("acme/main/locks", host);
             assert_eq!(place.endpoint.as_str(), "http://localhost:9010/");
             assert!(place.is_anonymous());
-            assert_eq!(place.url(), "spanner://acme/main/locks", "a child has the environment");
+            assert_eq!(place.url(), "spanner://acme/main/locks?endpoint=http://localhost:9010");
         }
         let place = at("acme/main/locks?endpoint=https://spanner.example.com", "localhost:1");
         assert!(!place.is_anonymous(), "{place:?}");
@@ -213,10 +211,11 @@ mod tests {
             ("acme/main", "database"),
             ("acme/main/locks/x", "database"),
             ("Acme/main/locks", "project"),
-            ("acme//locks", "instance"),
+            ("acme//locks", "segment"),
             ("acme/main/lo%20cks", "database"),
             ("acme/main/locks?ttl=5s", "no option"),
             ("acme/main/locks?table=a-b", "table"),
+            ("acme/main/locks?table=a&table=a", "twice"),
             ("acme/main/locks?table=", "table"),
             ("acme/main/locks?table=a%60b", "table"),
             ("acme/main/locks?poll-interval=1ms", "10ms"),
