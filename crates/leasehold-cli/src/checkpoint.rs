@@ -20,7 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::cli::{Checkpoint, CheckpointAct};
 use crate::exit::{Exit, Failure};
-use crate::sessions;
+use crate::{sessions, show};
 
 /// The variable with the path of the socket, or with the reason why there is none.
 pub(crate) const SOCKET: &str = "LEASEHOLD_CHECKPOINT";
@@ -152,9 +152,7 @@ pub(crate) fn command(options: Checkpoint) -> Result<Exit, Failure> {
     let (code, text) = (answer[0], &answer[1..]);
     match code {
         0 => {
-            let mut out = std::io::stdout();
-            let written = out.write_all(text).and_then(|()| out.flush());
-            written.map_err(|e| Failure::new(Exit::Unreachable, format!("cannot print: {e}")))?;
+            show::print_bytes(text);
             Ok(Exit::Done)
         }
         1 => Ok(Exit::NoCheckpoint),

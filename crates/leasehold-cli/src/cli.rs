@@ -34,7 +34,7 @@ Examples:
   leasehold doctor file:///var/lib/locks           may this store be used for locks?
 
 Exit codes: the command's own; 128+n if signal n ended it; 64 usage; 65 damaged record;
-69 store unreachable; 75 not acquired; 76 store unfit for locks; 77 permission denied; 79 lock
+69 store unreachable; 74 stdout cannot be written; 75 not acquired; 76 store unfit for locks; 77 permission denied; 79 lock
 lost; 124 ran for too long; 126 not executable; 127 not found.")]
 pub(crate) struct Cli {
     /// The store of the locks, such as file:///var/lib/locks or gs://acme-locks/prod.
@@ -238,8 +238,11 @@ pub(crate) struct Break {
 ///
 /// Prints shell code. It sets LEASEHOLD_NAME, LEASEHOLD_TOKEN, LEASEHOLD_HOLDER, LEASEHOLD_BACKEND,
 /// LEASEHOLD_DEADLINE and LEASEHOLD_SESSION, and tells a background process to keep the lock renewed
-/// until `leasehold release`, or until the shell has ended. If the lock is not to be had, it sets
-/// nothing and its status is that of `run`.
+/// until `leasehold release`, or until the shell (or the subshell) has ended. If the lock cannot be
+/// acquired, it sets nothing, and its exit code is that of `run`.
+///
+/// Evaluate it as in the example, and not by `eval "$(…)"`: that succeeds, without the lock, where this
+/// program is killed or not installed. -E 0 is refused for the same reason.
 ///
 /// If the lock is lost, the shell gets SIGTERM: a script ends, an interactive shell shows the message
 /// and goes on. The shell's commands are not killed, and if the background process is killed nobody
@@ -247,7 +250,7 @@ pub(crate) struct Break {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  eval \"$(leasehold acquire deploy)\" || exit
+  code=$(leasehold acquire deploy) && eval \"${code:-false}\" || exit
   ./deploy.sh
   leasehold release
 

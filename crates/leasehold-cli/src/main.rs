@@ -35,7 +35,7 @@ mod wait;
 mod waiting;
 
 use std::future::Future;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -65,14 +65,15 @@ fn typed() -> Exit {
         Ok(cli) => finish(block_on(perform(cli))),
         Err(error) => {
             // Help is asked for, and goes to stdout; anything else is a mistake.
-            let _ = error.print();
+            let printed = error.print();
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-                return Exit::Done;
+                show::note(printed.and_then(|()| std::io::stdout().flush()));
+                return finish(Ok(Exit::Done));
             }
             if std::env::args_os().any(|word| word == "acquire") && !std::io::stdout().is_terminal()
             {
                 // Evaluating nothing would be taken for having the lock.
-                show::print(&script::refusal(Exit::Usage));
+                let _ = show::write(&script::refusal(Exit::Usage));
             }
             Exit::Usage
         }
@@ -88,8 +89,10 @@ fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, F
     }
 }
 
+/// Says what went wrong. An answer that was not written is no answer, whatever it was.
 fn finish(result: Result<Exit, Failure>) -> Exit {
-    result.unwrap_or_else(|failure| {
+    let written = |exit| show::unwritten().map_or(Ok(exit), Err);
+    result.and_then(written).unwrap_or_else(|failure| {
         // `-E 0` says that this is nothing to speak of.
         if failure.exit != Exit::NotAcquired(0) {
             show::say(&failure.message);
@@ -121,6 +124,6 @@ async fn perform(cli: Cli) -> Result<Exit, Failure> {
 fn completions(shell: clap_complete::Shell) -> Exit {
     let mut script = vec![];
     clap_complete::generate(shell, &mut Cli::command(), "leasehold", &mut script);
-    show::print(&String::from_utf8_lossy(&script));
+    show::print_bytes(&script);
     Exit::Done
 }

@@ -109,6 +109,16 @@ pub(crate) fn parse_pid(text: &str) -> Result<i32, String> {
     number(text).filter(|pid| *pid > 0).ok_or_else(fail)
 }
 
+/// Whether two processes run one program, as a shell and its subshells do. Where that cannot be
+/// seen, the first is taken at its word.
+pub(crate) fn run_the_same(a: i32, b: i32) -> bool {
+    let program = |pid: i32| fs::read_link(format!("/proc/{pid}/exe"));
+    match (program(a), program(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => true,
+    }
+}
+
 /// The processes above us: our parent first.
 pub(crate) fn ancestors() -> Vec<i32> {
     let mut line = vec![];

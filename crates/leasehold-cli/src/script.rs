@@ -3,7 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -26,9 +26,10 @@ pub(crate) const BIND: &str = "__bind";
 /// How long a session may take to give up a lock that it was waiting for.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the shell does when it got no lock: `eval` then has this status, and nothing is set.
+/// What the shell does when it got no lock: `eval` then has this status, and nothing is set. It is
+/// never 0, which would be taken for the lock.
 pub(crate) fn refusal(exit: Exit) -> String {
-    format!("(exit {})\n", exit.code())
+    format!("(exit {})\n", exit.code().max(1))
 }
 
 /// `leasehold acquire NAME`. `words` are what was typed, for the session to read again.
@@ -36,19 +37,26 @@ pub(crate) async fn acquire(
     options: Acquire,
     words: impl Iterator<Item = OsString>,
 ) -> Result<Exit, Failure> {
-    let result = ask_session(&options, words).await;
+    let result = match options.wanted.conflict_exit_code {
+        0 => Err(Failure::usage(
+            "`acquire` has no -E 0: a script would take it for having the lock, and go on; compare \
+             the exit code with 75, or use `leasehold run -E 0`",
+        )),
+        _ => ask_session(&options, words).await,
+    };
     let (exit, message) = match result {
         Ok(Ok(lock)) => {
-            print(&match options.output.json {
+            let text = match options.output.json {
                 true => show::json(&lock),
                 false => shell_code(&lock, options.pid.is_none()),
-            });
-            return Ok(Exit::Done);
+            };
+            return hand_over(&lock, &text);
         }
         Ok(Err(exit)) => (exit, None),
         Err(failure) => (failure.exit, Some(failure.message)),
     };
-    print(&match options.output.json {
+    // If that cannot be written, our code says the same.
+    let _ = show::write(&match options.output.json {
         true => show::json(&json!({ "code": exit.code(), "message": message })),
         false => refusal(exit),
     });
@@ -56,6 +64,21 @@ pub(crate) async fn acquire(
         Some(message) => Err(Failure::new(exit, message)),
         None => Ok(exit),
     }
+}
+
+/// Tells the shell of its lock. A lock that the shell does not hear of is let go, also when the one
+/// who was to read it has left.
+fn hand_over(lock: &Value, text: &str) -> Result<Exit, Failure> {
+    let Err(error) = show::write(text) else { return Ok(Exit::Done) };
+    let socket = lock["session"].as_str().unwrap_or_default();
+    let released = match sessions::release(Path::new(socket)) {
+        Ok(answer) if answer["code"] == 0 => "it is released".to_owned(),
+        Ok(answer) => answer["message"].as_str().unwrap_or("it may not be released").to_owned(),
+        Err(error) => format!("it may not be released: {error}"),
+    };
+    let name = &lock["name"];
+    let message = format!("the lock {name} was acquired, but cannot be told: {error}; {released}");
+    Err(Failure::new(Exit::NotWritten, message))
 }
 
 /// Starts a session and waits for its one line. A signal ends the wait.
@@ -98,7 +121,8 @@ async fn ask_session(
     }
     finish(&mut child).await;
     let code = answer["code"].as_u64().and_then(|code| u8::try_from(code).ok());
-    let exit = code.map_or(Exit::Unreachable, Exit::Child);
+    // Without a lock it has not ended well, whatever it says.
+    let exit = code.filter(|code| *code != 0).map_or(Exit::Unreachable, Exit::Child);
     let conflict = options.wanted.conflict_exit_code;
     let exit = if exit == Exit::Child(conflict) { Exit::NotAcquired(conflict) } else { exit };
     let message = answer["message"].as_str().unwrap_or("the session ended without a word");
@@ -122,9 +146,13 @@ async fn finish(session: &mut Child) {
     }
 }
 
-/// What the shell evaluates. Its last command tells the session which shell that is.
+/// What the shell evaluates: all of it or nothing, because a group whose end is missing is an error
+/// for every shell. The first command that fails is the last one, and gives the group its status.
+///
+/// The command before the end tells the session which shell it is. It is not the last one: a shell may
+/// become its last command, and then nothing would be left to hold the lock for.
 pub(crate) fn shell_code(lock: &Value, is_unbound: bool) -> String {
-    let mut code = String::new();
+    let mut code = String::from("{\n");
     for (variable, field) in [
         ("LEASEHOLD_NAME", "name"),
         ("LEASEHOLD_TOKEN", "token"),
@@ -139,14 +167,15 @@ pub(crate) fn shell_code(lock: &Value, is_unbound: bool) -> String {
             other => quoted(&other.to_string()),
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(code, "export {variable}={value}");
+        let _ = writeln!(code, "export {variable}={value} &&");
     }
     if is_unbound {
         let program = procs::own_path().unwrap_or_else(|| PathBuf::from("leasehold"));
         let program = quoted(&session::shown(&program));
         let socket = quoted(lock["session"].as_str().unwrap_or_default());
-        let _ = writeln!(code, "{program} {BIND} {socket} $$");
+        let _ = writeln!(code, "{program} {BIND} {socket} $$ &&");
     }
+    code.push_str(":\n}\n");
     code
 }
 
@@ -155,7 +184,11 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// `leasehold __bind SOCKET PID`, as the shell calls it.
+/// `leasehold __bind SOCKET PID`, as the shell calls it, with what it has for its own pid.
+///
+/// That number is the script's in a subshell too, and a lock that was acquired in `( … )` is to be
+/// released at its end: our parent is the one who evaluates, if it runs the same shell. Otherwise it
+/// is something that was put between the two.
 pub(crate) fn bind(mut words: impl Iterator<Item = OsString>) -> Exit {
     let socket = words.next().map(PathBuf::from);
     let pid = words.next().and_then(|pid| procs::parse_pid(pid.to_str()?).ok());
@@ -163,6 +196,8 @@ pub(crate) fn bind(mut words: impl Iterator<Item = OsString>) -> Exit {
         say("this subcommand is for leasehold itself");
         return Exit::Usage;
     };
+    let parent = getppid().map(Pid::as_raw_pid);
+    let pid = parent.filter(|parent| procs::run_the_same(*parent, pid)).unwrap_or(pid);
     heard(&sessions::bind(&socket, pid), "the lock is lost: its session does not answer").0
 }
 
@@ -212,11 +247,15 @@ fn find(options: &Release, backend: Option<&str>) -> Result<PathBuf, Failure> {
     if let Some(session) = latest.filter(|s| s.name == *name && options.pid.is_none()) {
         return Ok(session.socket);
     }
-    let above = procs::ancestors();
+    let mut above = procs::ancestors();
+    if let Some(asked) = options.pid {
+        // With its subshells, if we are in one.
+        let end = above.iter().position(|pid| *pid == asked);
+        above = end.map_or_else(|| vec![asked], |end| above[..=end].to_vec());
+    }
     let mut found = sessions::all().map_err(Failure::usage)?;
     found.retain(|session| {
-        let is_ours = |pid| options.pid.map_or_else(|| above.contains(&pid), |asked| asked == pid);
-        session.name == *name && session.pid.is_some_and(is_ours)
+        session.name == *name && session.pid.is_some_and(|pid| above.contains(&pid))
     });
     pick(found, backend).ok_or_else(|| {
         Failure::usage(format!("this shell holds no lock {name:?} that `leasehold acquire` took"))
@@ -244,10 +283,10 @@ mod tests {
             "session": "/run/s",
         });
         let code = shell_code(&lock, false);
-        assert!(code.starts_with("export LEASEHOLD_NAME='a'\\''b'\n"), "{code}");
-        assert!(code.contains("export LEASEHOLD_TOKEN=7\n"), "{code}");
+        assert!(code.starts_with("{\nexport LEASEHOLD_NAME='a'\\''b' &&\n"), "{code}");
+        assert!(code.contains("export LEASEHOLD_TOKEN=7 &&\n"), "{code}");
         assert!(!code.contains(BIND), "{code}");
-        assert!(shell_code(&lock, true).ends_with("__bind '/run/s' $$\n"));
+        assert!(shell_code(&lock, true).ends_with("__bind '/run/s' $$ &&\n:\n}\n"));
     }
 
     /// A session says something else than it should, an object for a name. It is one word for the
@@ -255,7 +294,7 @@ mod tests {
     #[test]
     fn what_is_no_text_is_quoted_too() {
         let code = shell_code(&json!({ "name": { "a": "$(x)" }, "token": ["; x"] }), false);
-        assert!(code.starts_with("export LEASEHOLD_NAME='{\"a\":\"$(x)\"}'\n"), "{code}");
-        assert!(code.contains("export LEASEHOLD_TOKEN='[\"; x\"]'\n"), "{code}");
+        assert!(code.starts_with("{\nexport LEASEHOLD_NAME='{\"a\":\"$(x)\"}' &&\n"), "{code}");
+        assert!(code.contains("export LEASEHOLD_TOKEN='[\"; x\"]' &&\n"), "{code}");
     }
 }

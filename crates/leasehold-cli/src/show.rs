@@ -1,12 +1,15 @@
 //! What reaches a terminal: every text from outside goes through [`clean`].
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::{ErrorKind, IsTerminal, Write as _};
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use leasehold::core::backend::is_invisible;
 use serde::Serialize;
+
+use crate::exit::{Exit, Failure};
 
 /// A text in which nothing can move a cursor, ring, recolour, rename a window, hide or reverse its
 /// neighbours: such characters are written as `\u{1b}`. Labels and reasons are claims of strangers.
@@ -82,10 +85,43 @@ pub(crate) fn rfc3339(unix_ms: u64) -> Option<String> {
     Some(moment.to_string())
 }
 
-/// Writes results to stdout. A reader that left early (`| head`) is no failure.
+/// Why something that was printed did not arrive, once that has happened.
+static UNWRITTEN: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Writes results to stdout. What could not be written decides how we end: see [`unwritten`].
 pub(crate) fn print(text: &str) {
+    print_bytes(text.as_bytes());
+}
+
+/// The same for what is not ours and is printed as it is.
+pub(crate) fn print_bytes(bytes: &[u8]) {
+    note(write_bytes(bytes));
+}
+
+/// Remembers that a result was not written. A reader that left early (`| head`) has what it wanted.
+pub(crate) fn note(written: std::io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = UNWRITTEN.set(error);
+    }
+}
+
+/// The failure of a command whose results were not written.
+pub(crate) fn unwritten() -> Option<Failure> {
+    let why = UNWRITTEN.get()?;
+    let message = format!("what was to be printed could not be written to stdout: {why}");
+    Some(Failure::new(Exit::NotWritten, message))
+}
+
+/// Writes to stdout, for a reader without whom nothing may go on.
+pub(crate) fn write(text: &str) -> std::io::Result<()> {
+    write_bytes(text.as_bytes())
+}
+
+fn write_bytes(bytes: &[u8]) -> std::io::Result<()> {
     let mut out = std::io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(bytes).and_then(|()| out.flush())
 }
 
 /// How wide results may be: as the terminal is, at most 100 columns, and 100 where there is none.

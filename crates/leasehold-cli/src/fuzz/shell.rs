@@ -1,4 +1,4 @@
-//! The target `shell`: what `eval "$(leasehold acquire NAME)"` evaluates.
+//! The target `shell`: what a shell evaluates of `leasehold acquire NAME`.
 
 use leasehold_fuzz::Target;
 use serde_json::Value;
@@ -33,7 +33,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// Whatever a session says of its lock, the shell gets assignments of exactly that and nothing to
-/// execute but the one command that is ours.
+/// execute but the one command that is ours; and of anything less than all, an error.
 #[test]
 fn shell() {
     Target { name: "shell", words: WORDS, runs: 20_000, check }.fuzz();
@@ -47,7 +47,8 @@ fn check(bytes: &[u8]) -> bool {
     };
     for is_unbound in [false, true] {
         let code = shell_code(&lock, is_unbound);
-        let mut commands = commands(&code).into_iter();
+        let group = code.strip_prefix("{\n").and_then(|code| code.strip_suffix(":\n}\n"));
+        let mut commands = commands(group.expect("a group")).into_iter();
         for field in ["name", "token", "holder", "backend", "deadline", "session"] {
             let assigned = format!("LEASEHOLD_{}={}", field.to_uppercase(), wanted(field));
             assert_eq!(commands.next(), Some(vec!["export".to_owned(), assigned]), "{code}");
@@ -63,7 +64,7 @@ fn check(bytes: &[u8]) -> bool {
 }
 
 /// The words of each line, as a shell reads them, if nothing is for the shell to do but to take off
-/// quotes and to put its own pid for `$$`.
+/// quotes, to put its own pid for `$$`, and to go on after `&&`, with which each line ends.
 fn commands(code: &str) -> Vec<Vec<String>> {
     let mut commands = vec![];
     let (mut words, mut word) = (vec![], None::<String>);
@@ -71,8 +72,8 @@ fn commands(code: &str) -> Vec<Vec<String>> {
     while let Some(c) = rest.next() {
         match c {
             ' ' => words.extend(word.take()),
-            '\n' => {
-                words.extend(word.take());
+            '&' => {
+                assert_eq!((word.take(), rest.next(), rest.next()), (None, Some('&'), Some('\n')));
                 commands.push(std::mem::take(&mut words));
             }
             '\'' => {

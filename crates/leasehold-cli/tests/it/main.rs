@@ -12,6 +12,7 @@ mod init;
 mod once_on_bucket;
 mod other_language;
 mod readme;
+mod shell;
 mod spanner;
 mod store;
 mod terminal;

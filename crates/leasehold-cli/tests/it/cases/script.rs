@@ -11,7 +11,7 @@ fn a_script_holds_the_lock_between_acquire_and_release() {
     let Some(world) = super::world() else { return };
     for shell in ["sh", "bash"] {
         let script = r#"
-            eval "$(leasehold acquire x)" || exit
+            code=$(leasehold acquire x) && eval "${code:-false}" || exit
             echo "$LEASEHOLD_NAME $LEASEHOLD_TOKEN"
             leasehold run -n x -- true; echo $?
             leasehold release || exit
@@ -27,9 +27,9 @@ fn a_script_holds_the_lock_between_acquire_and_release() {
 fn the_end_of_the_shell_is_the_end_of_the_lock() {
     let Some(world) = super::world() else { return };
     // By itself, and killed.
-    world.sh(r#"eval "$(leasehold acquire x)" && exit 3"#).expect(3);
+    world.sh(r#"code=$(leasehold acquire x) && eval "${code:-false}" && exit 3"#).expect(3);
     world.run(&["run", "x", "-w", "30s", "--", "true"]).expect(0);
-    let script = r#"eval "$(leasehold acquire x)"; echo up; read line"#;
+    let script = r#"code=$(leasehold acquire x) && eval "${code:-false}"; echo up; read line"#;
     let mut command = world.script("sh", script);
     command.stdin(Stdio::piped());
     let mut shell = Running::of(command);
@@ -45,8 +45,12 @@ fn without_the_lock_the_script_is_told() {
     let mut holder = world.start(&["run", "x", "--", "sh", "-c", "echo in; exec sleep 1000"]);
     holder.await_line("in");
     let try_with = |options: &str| {
-        let seen = world.sh(&format!(r#"eval "$(leasehold acquire x {options})"; echo $?"#));
-        seen.expect(0).out
+        let idiom = format!(r#"code=$(leasehold acquire x {options}) && eval "$code"; echo $?"#);
+        let seen = world.sh(&idiom).expect(0);
+        // What older scripts have fails too, as long as anything is printed.
+        let older = world.sh(&format!(r#"eval "$(leasehold acquire x {options})"; echo $?"#));
+        assert_eq!(older.expect(0).out, seen.out, "{options}");
+        seen.out
     };
     assert_eq!(try_with("-n"), "75\n");
     assert_eq!(try_with("-w 0.1"), "75\n");
@@ -54,6 +58,8 @@ fn without_the_lock_the_script_is_told() {
     // A mistake in the options must not be taken for the lock either.
     assert_eq!(try_with("--no-such-option"), "64\n");
     assert_eq!(try_with("--ttl 1ms"), "64\n");
+    // That it is no failure not to have it is nothing that a script may go on with.
+    assert_eq!(try_with("-n -E 0"), "64\n");
     holder.kill();
 }
 
@@ -62,7 +68,7 @@ fn a_lost_lock_ends_the_script() {
     let Some(world) = super::world() else { return };
     let script = r#"
         trap 'leasehold release; echo $?; exit 5' TERM
-        eval "$(leasehold acquire x --ttl 2s)"
+        code=$(leasehold acquire x --ttl 2s) && eval "${code:-false}" || exit
         echo up
         while :; do sleep 0.01; done"#;
     let mut shell = Running::of(world.script("sh", script));
@@ -104,7 +110,7 @@ fn the_session_holds_no_pipe_of_the_scripts() {
         out=$(leasehold acquire x --pid $$ 2>&1 4>&1)
         echo "${out%%=*}""#;
     let seen = world.sh(script).expect(0);
-    assert_eq!(seen.out, "export LEASEHOLD_NAME\n");
+    assert_eq!(seen.out, "{\nexport LEASEHOLD_NAME\n");
 }
 
 #[test]
@@ -147,7 +153,7 @@ fn a_killed_session_is_noticed_by_release() {
     let Some(world) = super::world() else { return };
     // Its pid is the last part of its label.
     let script = r#"
-        eval "$(leasehold acquire x --ttl TTL)"
+        code=$(leasehold acquire x --ttl TTL) && eval "${code:-false}" || exit
         leasehold status x
         echo up
         read line
