@@ -39,6 +39,10 @@ impl Store {
         Store { url: client.url(), is_default: backend.is_none_or(str::is_empty) }
     }
 
+    pub(crate) fn url(&self) -> String {
+        clean(&self.url)
+    }
+
     /// For a program.
     pub(crate) fn json(&self, fields: impl Serialize) -> String {
         show::json(&self.answer(fields))

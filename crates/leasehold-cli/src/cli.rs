@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use leasehold::{HolderId, TTL_DEFAULT};
 
 use crate::exit::NOT_ACQUIRED;
+use crate::voice::Voice;
 use crate::{procs, times};
 
 mod demo;
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     List(List),
     Wait(Wait),
     Break(Break),
+    Forget(Forget),
     Reset(Reset),
     Acquire(Acquire),
     Release(Release),
@@ -130,9 +132,13 @@ pub(crate) struct Wanted {
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = NOT_ACQUIRED)]
     pub(crate) conflict_exit_code: u8,
 
-    /// Who we are, for people who ask who holds the lock [default: user@host:pid]
+    /// Who we are, for people who ask who holds the lock [default: user@host:pid, with the command's
+    /// name, the pod and the URL of the CI run where there are such]
     #[arg(long, value_name = "TEXT")]
     pub(crate) label: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) voice: Voice,
 }
 
 impl Wanted {
@@ -149,7 +155,7 @@ impl Wanted {
 #[command(after_help = "\
 Examples:
   leasehold status deploy
-  leasehold status deploy --json | jq -r .state         free, held, expired or unreadable
+  leasehold status deploy --json | jq -r .state         absent, free, held, expired or unreadable
   leasehold status schema --json | jq -r .once.state    running, interrupted, done or failed")]
 pub(crate) struct Status {
     /// The lock's name.
@@ -161,16 +167,70 @@ pub(crate) struct Status {
 
 /// List the locks whose names start with a prefix.
 ///
-/// A name stays when its lock is released: it keeps the token.
+/// A name stays when its lock is released: it keeps the token. `leasehold forget` removes it. One that
+/// cannot be read has a row that says why, and the exit code then is 69 or 77.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   leasehold list
-  leasehold list prod/ --json")]
+  leasehold list prod/ --json
+  leasehold list --held --sort since")]
 pub(crate) struct List {
     /// What the names start with.
     #[arg(default_value = "", hide_default_value = true)]
     pub(crate) prefix: String,
+
+    /// Only those that are held, or could not be read.
+    #[arg(long)]
+    pub(crate) held: bool,
+
+    /// In which order: by `since`, the longest held comes first.
+    #[arg(long, value_name = "BY", value_enum, default_value_t = SortBy::Name)]
+    pub(crate) sort: SortBy,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What a list is sorted by.
+#[derive(clap::ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SortBy {
+    Name,
+    State,
+    Since,
+    Token,
+}
+
+/// Remove names that nobody uses any more.
+///
+/// Only a name that is free is removed, and only if it is still as it was read; one that is held, or
+/// whose holder died, is left alone. The next use of a removed name gets a token from the store's clock
+/// in milliseconds, which is higher than those before. What `once` knows of a name is lost with it, so
+/// that it runs again: such names are left alone without --once.
+///
+/// Exits 0 if it is gone, 75 if it is held, 64 if a flag is needed; of several, 0 if each was looked at.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  leasehold forget deploy-of-last-year
+  leasehold forget --older-than 30d
+  leasehold forget --older-than 7d review/ --json")]
+pub(crate) struct Forget {
+    /// The name; with --older-than, what the names start with.
+    #[arg(required_unless_present = "older_than")]
+    pub(crate) name: Option<String>,
+
+    /// All names that have been free for this long.
+    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    pub(crate) older_than: Option<Duration>,
+
+    /// Also what `once` did, or failed to do, or has begun.
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// Also a name whose token is ahead of the clock: the next one is lower.
+    #[arg(long)]
+    pub(crate) token_may_fall: bool,
 
     #[command(flatten)]
     pub(crate) output: Output,
@@ -178,8 +238,8 @@ pub(crate) struct List {
 
 /// Wait until a lock is free, without taking it.
 ///
-/// Exits 0 when it is free, 75 when it was not within the time. Whether it is still free then,
-/// nobody can know: to do something while it is, use `run`.
+/// Exits 0 when it is free, also when it was never used, and 75 when it was not within the time. Whether
+/// it is still free then, nobody can know: to do something while it is, use `run`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -192,6 +252,9 @@ pub(crate) struct Wait {
     /// How long to wait at most [default: for ever]
     #[arg(short, long, value_name = "TIME", value_parser = times::parse)]
     pub(crate) wait: Option<Duration>,
+
+    #[command(flatten)]
+    pub(crate) voice: Voice,
 
     #[command(flatten)]
     pub(crate) output: Output,

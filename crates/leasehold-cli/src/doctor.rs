@@ -16,7 +16,8 @@ use std::time::Duration;
 use leasehold::core::admin::{Admin, Right, Step, StepState};
 use leasehold::core::backend::{Backend, Trouble};
 use leasehold::env::{Env, Host};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use self::plan::Plan;
 use self::probe::{Left, Probe, Stopped, attempt};
@@ -24,7 +25,7 @@ use self::report::{Report, Verdict, note, ok, warn};
 use crate::cli::Doctor;
 use crate::exit::{Exit, Failure};
 use crate::signals::{Caught, Signals};
-use crate::{place, show};
+use crate::{answer, place, show};
 
 /// How long the whole may take, beside what the store's own limits ask for.
 const WHOLE: Duration = Duration::from_mins(2);
@@ -47,7 +48,7 @@ pub(crate) async fn doctor(options: Doctor, backend: Option<&str>) -> Result<Exi
     match exam.perform(caught).await {
         Outcome::Judged { verdict, value } => {
             if options.output.json {
-                show::print(&show::json(&value));
+                show::print(&answer::json(&value));
             }
             Ok(verdict.exit)
         }
@@ -105,7 +106,7 @@ impl Exam {
         let verdict = Verdict::of(&self.report, &url, plan);
         self.report.say("");
         self.report.say(&verdict.text);
-        let value = self.as_json(&url, plan, &left, &verdict);
+        let value = self.answer(&url, plan, &left, &verdict);
         Outcome::Judged { verdict, value }
     }
 
@@ -207,26 +208,52 @@ impl Exam {
     }
 
     /// All of it for a program.
-    fn as_json(&self, url: &str, plan: Plan, left: &[Left], verdict: &Verdict) -> Value {
-        let rights = self.rights.iter().map(|right| {
-            json!({
-                "name": right.name,
-                "needed": right.needed,
-                "optional": right.is_optional,
-                "held": right.is_held,
-                "role": right.role,
-            })
+    fn answer(&self, url: &str, plan: Plan, left: &[Left], verdict: &Verdict) -> Value {
+        let rights = self.rights.iter().map(|right| RightAnswer {
+            name: right.name,
+            needed: right.needed,
+            optional: right.is_optional,
+            held: right.is_held,
+            role: right.role,
         });
-        let left = left.iter().map(|left| json!({ "place": left.place, "why": left.why }));
-        json!({
-            "store": url,
-            "usable": verdict.exit == Exit::Done,
-            "verdict": verdict.text,
-            "checks": self.report.as_json(),
-            "rights": rights.collect::<Value>(),
-            "measured": self.probe.figures.as_json(),
-            "plan": plan.as_json(),
-            "left_behind": left.collect::<Value>(),
-        })
+        let left = left.iter().map(|Left { place, why }| LeftAnswer { place, why });
+        let answer = Answer {
+            store: url,
+            usable: verdict.exit == Exit::Done,
+            verdict: &verdict.text,
+            checks: self.report.answer(),
+            rights: rights.collect(),
+            measured: self.probe.figures.answer(),
+            plan: plan.answer(),
+            left_behind: left.collect(),
+        };
+        serde_json::to_value(answer).unwrap_or_default()
     }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    store: &'a str,
+    usable: bool,
+    verdict: &'a str,
+    checks: Vec<report::CheckAnswer<'a>>,
+    rights: Vec<RightAnswer>,
+    measured: figures::FiguresAnswer,
+    plan: plan::PlanAnswer,
+    left_behind: Vec<LeftAnswer<'a>>,
+}
+
+#[derive(Serialize)]
+struct RightAnswer {
+    name: &'static str,
+    needed: &'static str,
+    optional: bool,
+    held: Option<bool>,
+    role: &'static str,
+}
+
+#[derive(Serialize)]
+struct LeftAnswer<'a> {
+    place: &'a str,
+    why: &'a str,
 }

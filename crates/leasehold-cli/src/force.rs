@@ -11,7 +11,7 @@ use crate::answer::Store;
 use crate::cli::Break;
 use crate::exit::{Exit, Failure, NOT_ACQUIRED};
 use crate::show::{clean, clock, print, rfc3339};
-use crate::{place, status, times};
+use crate::{near, place, status, times};
 
 /// The whole command.
 pub(crate) async fn force(options: Break, backend: Option<&str>) -> Result<Exit, Failure> {
@@ -33,6 +33,10 @@ pub(crate) async fn force(options: Break, backend: Option<&str>) -> Result<Exit,
     let names_one = options.token.is_some() || options.holder.is_some();
     let store = Store::of(&client, backend);
     let may_run = may_run(&forced);
+    let near = match forced {
+        Forced::Absent => near::names(&client, &options.name).await,
+        _ => vec![],
+    };
     let exit = match forced {
         Forced::Changed { .. } | Forced::Gone { .. } => Exit::NotAcquired(NOT_ACQUIRED),
         Forced::Absent if names_one => Exit::NotAcquired(NOT_ACQUIRED),
@@ -43,11 +47,12 @@ pub(crate) async fn force(options: Break, backend: Option<&str>) -> Result<Exit,
         true => store.json(Answer {
             name: &options.name,
             forced: &forced,
+            did_you_mean: &near,
             may_run_for_ms: may_run.map(|(span, _)| span.as_millis()),
             may_run_until: may_run.and_then(|(_, unix_ms)| rfc3339(unix_ms)),
             may_run_until_unix_ms: may_run.map(|(_, unix_ms)| unix_ms),
         }),
-        false => format!("{}{}", store.line(), lines(&options.name, &forced, may_run)),
+        false => format!("{}{}", store.line(), lines(&options.name, &forced, &near, may_run)),
     });
     Ok(exit)
 }
@@ -58,6 +63,8 @@ struct Answer<'a> {
     name: &'a str,
     #[serde(flatten)]
     forced: &'a Forced,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    did_you_mean: &'a [String],
     may_run_for_ms: Option<u128>,
     may_run_until: Option<String>,
     may_run_until_unix_ms: Option<u64>,
@@ -73,7 +80,7 @@ fn may_run(forced: &Forced) -> Option<(Duration, u64)> {
 }
 
 /// For a person.
-fn lines(name: &str, forced: &Forced, may_run: Option<(Duration, u64)>) -> String {
+fn lines(name: &str, forced: &Forced, near: &[String], may_run: Option<(Duration, u64)>) -> String {
     let text = match forced {
         Forced::Released { holder, token } => {
             let (label, held_for) = (&holder.label, times::show(holder.held_for));
@@ -91,7 +98,9 @@ fn lines(name: &str, forced: &Forced, may_run: Option<(Duration, u64)>) -> Strin
             let past = past.unwrap_or_default();
             format!("nothing was done: {name:?} is free, and its token is {token}{past}")
         }
-        Forced::Absent => format!("nothing was done: {name:?} was never used"),
+        Forced::Absent => {
+            format!("nothing was done: {name:?} was never used{}", near::question(near))
+        }
         _ => format!("nobody held {name:?}"),
     };
     let mut lines = format!("{}\n", clean(&text));

@@ -7,12 +7,12 @@ use leasehold::ErrorKind;
 use leasehold::core::admin::{Step, StepState};
 use leasehold::core::backend::Backend;
 use leasehold::env::{Env, Host};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cli::Init;
 use crate::exit::{Exit, Failure, NOT_ACQUIRED};
-use crate::place;
-use crate::show::{self, clean, print};
+use crate::show::{clean, print};
+use crate::{answer, place};
 
 /// How long the whole may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -23,7 +23,7 @@ pub(crate) async fn init(options: Init, backend: Option<&str>) -> Result<Exit, F
     let steps = steps(&*backend, options.dry_run, &Host).await?;
     let url = backend.url();
     print(&match options.output.json {
-        true => show::json(&as_json(&url, options.dry_run, &steps)),
+        true => answer::json(answer(&url, options.dry_run, &steps)),
         false => lines(&url, &steps),
     });
     Ok(if Outlook::of(&steps) == Outlook::Wrong { Exit::Unfit } else { Exit::Done })
@@ -98,22 +98,33 @@ fn lines(url: &str, steps: &[Step]) -> String {
 }
 
 /// For a program.
-fn as_json(url: &str, dry_run: bool, steps: &[Step]) -> Value {
+fn answer<'a>(url: &'a str, dry_run: bool, steps: &'a [Step]) -> Answer<'a> {
     let shown = steps.iter().map(|Step { what, state }| {
         let (state, remedy) = match state {
             StepState::Found => ("found", None),
             StepState::Planned => ("planned", None),
             StepState::Made => ("made", None),
-            StepState::Wrong(remedy) => ("wrong", Some(remedy)),
+            StepState::Wrong(remedy) => ("wrong", Some(remedy.as_str())),
         };
-        json!({ "what": what, "state": state, "remedy": remedy })
+        StepAnswer { what, state, remedy }
     });
-    json!({
-        "store": url,
-        "dry_run": dry_run,
-        "ready": Outlook::of(steps) == Outlook::Ready,
-        "steps": shown.collect::<Value>(),
-    })
+    let ready = Outlook::of(steps) == Outlook::Ready;
+    Answer { store: url, dry_run, ready, steps: shown.collect() }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    store: &'a str,
+    dry_run: bool,
+    ready: bool,
+    steps: Vec<StepAnswer<'a>>,
+}
+
+#[derive(Serialize)]
+struct StepAnswer<'a> {
+    what: &'a str,
+    state: &'static str,
+    remedy: Option<&'a str>,
 }
 
 #[cfg(test)]
@@ -149,9 +160,9 @@ mod tests {
             (StepState::Wrong("do this".into()), false, "wrong"),
         ];
         for (state, ready, word) in cases {
-            let value = as_json("gs://b", true, &[step("x", StepState::Found), step("y", state)]);
-            assert_eq!(value["ready"], ready, "{value}");
-            assert_eq!(value["steps"][1]["state"], word, "{value}");
+            let steps = [step("x", StepState::Found), step("y", state)];
+            let answer = answer("gs://b", true, &steps);
+            assert_eq!((answer.ready, answer.steps[1].state), (ready, word));
         }
     }
 }

@@ -4,17 +4,21 @@ mod acquire;
 mod answer;
 mod checkpoint;
 mod cli;
+mod columns;
 mod config;
 mod demo;
 mod doctor;
 mod exit;
 mod force;
+mod forget;
 #[cfg(test)]
 mod fuzz;
 mod init;
 mod keeper;
 mod kept;
 mod keyed;
+mod label;
+mod near;
 mod once;
 mod place;
 mod procs;
@@ -31,6 +35,7 @@ mod signals;
 mod status;
 mod supervise;
 mod times;
+mod voice;
 mod wait;
 mod waiting;
 
@@ -111,6 +116,7 @@ async fn perform(cli: Cli) -> Result<Exit, Failure> {
         Command::List(options) => status::list(options, backend).await,
         Command::Wait(options) => wait::wait(options, backend).await,
         Command::Break(options) => force::force(options, backend).await,
+        Command::Forget(options) => forget::forget(options, backend).await,
         Command::Reset(options) => reset::reset(options, backend).await,
         Command::Acquire(options) => script::acquire(options, std::env::args_os().skip(1)).await,
         Command::Release(options) => script::release(&options, backend),

@@ -8,7 +8,7 @@ use leasehold::env::{Env, Host};
 use leasehold::{Begun, Client, Error, ErrorKind, Section};
 use signal_hook::consts::signal::SIGINT;
 
-use crate::acquire::close;
+use crate::acquire::{close, how_to_see};
 use crate::checkpoint::{self, Server};
 use crate::cli;
 use crate::exit::{Exit, Failure, TOO_LONG};
@@ -18,7 +18,8 @@ use crate::shim::{self, Resolved};
 use crate::show::say;
 use crate::signals::{Caught, Signals};
 use crate::supervise::{Ended, Holding, cannot};
-use crate::{place, times, waiting};
+use crate::waiting::{self, Shown};
+use crate::{place, times};
 
 mod needed;
 mod plan;
@@ -76,21 +77,25 @@ impl Work<'_> {
         let mut ours: Option<(u64, u8)> = None;
         loop {
             let (report, reports) = waiting::channel();
+            let mut shown = Shown::new(&plan.title, plan.voice);
             let once = once.clone().on_wait(report);
             let begun = tokio::select! {
                 biased;
                 signal = signals.ending() => return Ok(signal.exit()),
-                begun = waiting::shown(&plan.title, once.begin(), reports) => begun,
+                begun = shown.during(once.begin(), reports) => begun,
             };
             // An error of the question is no answer to it.
             needed.problem()?;
             match begun {
-                Ok(Begun::Section(section)) => match self.run(section, signals).await? {
-                    Next::Over(exit) => return Ok(exit),
-                    Next::Failed(attempt, code) => ours = Some((attempt, code)),
-                },
+                Ok(Begun::Section(section)) => {
+                    shown.done(&format!("acquired {:?}", plan.title));
+                    match self.run(section, signals).await? {
+                        Next::Over(exit) => return Ok(exit),
+                        Next::Failed(attempt, code) => ours = Some((attempt, code)),
+                    }
+                }
                 Ok(Begun::Before(done)) => {
-                    say(&tell::before(plan, &done));
+                    plan.voice.tell(&tell::before(plan, &done));
                     return Ok(Exit::Done);
                 }
                 Ok(Begun::NotNeeded) => return Ok(Exit::Done),
@@ -114,7 +119,11 @@ impl Work<'_> {
             Some((_, code)) if error.kind() == ErrorKind::Timeout => {
                 Failure::new(Exit::GaveUp(Some(code)), format!("not tried again here: {error}"))
             }
-            _ => Failure::new(Exit::of_error(error.kind(), self.plan.conflict), error.to_string()),
+            _ => {
+                let more = how_to_see(error, &self.plan.name, &self.client.url());
+                let exit = Exit::of_error(error.kind(), self.plan.conflict);
+                Failure::new(exit, format!("{error}{more}"))
+            }
         }
     }
 

@@ -2,13 +2,22 @@
 
 use leasehold::Reset;
 use leasehold::core::record::Outcome;
-use serde_json::json;
+use serde::Serialize;
 
+use crate::answer::Store;
 use crate::cli;
 use crate::exit::{Exit, Failure, NOT_ACQUIRED};
 use crate::show::{clean, print};
-use crate::status::outcome::{self, outcome_json};
-use crate::{place, show, status};
+use crate::status::outcome;
+use crate::{near, place, show};
+
+/// For a program.
+#[derive(Serialize)]
+struct Answer<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    reset: &'a Reset,
+}
 
 /// The whole command.
 pub(crate) async fn reset(options: cli::Reset, backend: Option<&str>) -> Result<Exit, Failure> {
@@ -17,15 +26,12 @@ pub(crate) async fn reset(options: cli::Reset, backend: Option<&str>) -> Result<
     }
     let client = place::connect(backend).await?;
     let name = &options.name;
-    let (exit, text, value) = match client.reset(name, &options.reason).await? {
+    let reset = client.reset(name, &options.reason).await?;
+    let store = Store::of(&client, backend);
+    let (exit, text) = match &reset {
         Reset::Forgotten { outcome, token } => (
             Exit::Done,
-            format!("{name:?} is forgotten ({}); its token is now {token}", what(&outcome)),
-            json!({
-                "outcome": "forgotten",
-                "was": outcome_json(&outcome, false),
-                "token": token.0,
-            }),
+            format!("{name:?} is forgotten ({}); its token is now {token}", what(outcome)),
         ),
         Reset::Running { holder } => (
             Exit::NotAcquired(NOT_ACQUIRED),
@@ -33,7 +39,6 @@ pub(crate) async fn reset(options: cli::Reset, backend: Option<&str>) -> Result<
                 "{name:?} is run by {holder}: nothing was forgotten; wait, or end that with \
                  `leasehold break` first"
             ),
-            json!({ "outcome": "running", "holder": status::holder_json(&holder) }),
         ),
         Reset::Changed { now } => (
             Exit::NotAcquired(NOT_ACQUIRED),
@@ -41,23 +46,18 @@ pub(crate) async fn reset(options: cli::Reset, backend: Option<&str>) -> Result<
                 "{name:?} went on meanwhile, and nothing was forgotten: it is now {}",
                 now.as_ref().map_or("reset".into(), what)
             ),
-            json!({ "outcome": "changed", "now": now.map(|now| outcome_json(&now, false)) }),
         ),
-        Reset::Absent => (
-            Exit::Done,
-            format!("there is nothing of {name:?} to forget: it was never used"),
-            json!({ "outcome": "absent" }),
-        ),
+        Reset::Absent => {
+            let near = near::question(&near::names(&client, name).await);
+            let text = format!("there is nothing of {name:?} to forget: it was never used{near}");
+            (Exit::Done, text)
+        }
         // `Reset` may grow.
-        _ => (
-            Exit::Done,
-            format!("there is nothing of {name:?} to forget"),
-            json!({ "outcome": "nothing" }),
-        ),
+        _ => (Exit::Done, format!("there is nothing of {name:?} to forget")),
     };
     match (options.output.json, exit) {
-        (true, _) => print(&show::json(&value)),
-        (false, Exit::Done) => print(&format!("{}\n", clean(&text))),
+        (true, _) => print(&store.json(Answer { name, reset: &reset })),
+        (false, Exit::Done) => print(&format!("{}{}\n", store.line(), clean(&text))),
         (false, _) => show::say(&text),
     }
     Ok(exit)

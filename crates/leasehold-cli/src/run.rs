@@ -3,6 +3,7 @@
 //! The child is spawned on the main thread, because the kernel kills it when the *thread* that
 //! spawned it ends.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::acquire::{acquire, close};
 use crate::cli::Run;
 use crate::exit::{Exit, Failure};
 use crate::kept::Kept;
+use crate::label::label;
 use crate::shim::{self, Resolved};
 use crate::show::say;
 use crate::signals::{Caught, Signals};
@@ -24,7 +26,9 @@ use crate::{place, times};
 const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The whole command.
-pub(crate) async fn run(options: Run, backend: Option<&str>) -> Result<Exit, Failure> {
+pub(crate) async fn run(mut options: Run, backend: Option<&str>) -> Result<Exit, Failure> {
+    let program = options.command.first().map(OsString::as_os_str);
+    options.wanted.label.get_or_insert_with(|| label(program));
     let has_terminal = File::open("/dev/tty").is_ok();
     let rules = Rules::new(options.wanted.ttl(), options.grace, has_terminal)?;
     // Found before any waiting: a typing error should not show an hour later.
@@ -41,7 +45,15 @@ pub(crate) async fn run(options: Run, backend: Option<&str>) -> Result<Exit, Fai
         got = acquire(&client, &options.name, &options.wanted) => got.map_err(Err),
     };
     let exit = match got {
-        Ok(guard) => hold(&client, guard, &command, rules, &mut signals).await,
+        Ok(guard) => {
+            let began = Host.now().moment;
+            let exit = hold(&client, guard, &command, rules, &mut signals).await;
+            options.wanted.voice.detail(|| {
+                let held_for = times::show(Host.now().moment.longest_since(began));
+                format!("done with {:?} after {held_for}", options.name)
+            });
+            exit
+        }
         Err(instead) => instead,
     };
     tokio::select! {

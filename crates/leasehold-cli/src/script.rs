@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use leasehold::env::{Env, Host};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::answer;
 use crate::cli::{Acquire, Release};
 use crate::exit::{Exit, Failure};
 use crate::sessions::{self, Session};
@@ -25,6 +27,14 @@ pub(crate) const BIND: &str = "__bind";
 
 /// How long a session may take to give up a lock that it was waiting for.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How an attempt or a release ended, for a program.
+#[derive(Serialize)]
+struct Ended<'a> {
+    name: &'a str,
+    code: u8,
+    message: Option<&'a str>,
+}
 
 /// What the shell does when it got no lock: `eval` then has this status, and nothing is set. It is
 /// never 0, which would be taken for the lock.
@@ -47,7 +57,7 @@ pub(crate) async fn acquire(
     let (exit, message) = match result {
         Ok(Ok(lock)) => {
             let text = match options.output.json {
-                true => show::json(&lock),
+                true => answer::json(&lock),
                 false => shell_code(&lock, options.pid.is_none()),
             };
             return hand_over(&lock, &text);
@@ -57,7 +67,11 @@ pub(crate) async fn acquire(
     };
     // If that cannot be written, our code says the same.
     let _ = show::write(&match options.output.json {
-        true => show::json(&json!({ "code": exit.code(), "message": message })),
+        true => answer::json(Ended {
+            name: &options.name,
+            code: exit.code(),
+            message: message.as_deref(),
+        }),
         false => refusal(exit),
     });
     match message {
@@ -211,7 +225,9 @@ pub(crate) fn release(options: &Release, backend: Option<&str>) -> Result<Exit, 
     }
     let (exit, message) = heard(&answer, silent);
     if options.output.json {
-        print(&show::json(&json!({ "code": exit.code(), "message": message })));
+        let name = options.name.clone().or_else(|| std::env::var("LEASEHOLD_NAME").ok());
+        let (name, message) = (&*name.unwrap_or_default(), message.as_deref());
+        print(&answer::json(Ended { name, code: exit.code(), message }));
     }
     Ok(exit)
 }
@@ -271,6 +287,8 @@ fn pick(mut found: Vec<Session>, backend: Option<&str>) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -4,22 +4,45 @@ use std::fmt::Write;
 
 use leasehold::core::record::{Ended, Past};
 use leasehold::{HeldBy, State, Status};
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use crate::cli;
-use crate::exit::{Exit, Failure};
-use crate::show::{clean, date, print, rfc3339};
-use crate::{place, show, times};
+use crate::answer::Store;
+use crate::cli::{self, SortBy};
+use crate::columns;
+use crate::exit::{Exit, Failure, NOT_ACQUIRED};
+use crate::show::{clean, date, print};
+use crate::{near, place, show, times};
 
 pub(crate) mod outcome;
+
+/// What a program is told of one name.
+#[derive(Serialize)]
+pub(crate) struct Answer<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// Of a name that was never used: those most like it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    did_you_mean: &'a [String],
+}
+
+impl<'a> Answer<'a> {
+    pub(crate) fn new(status: &'a Status, near: &'a [String]) -> Answer<'a> {
+        Answer { status, did_you_mean: near }
+    }
+}
 
 /// `leasehold status NAME`.
 pub(crate) async fn status(options: cli::Status, backend: Option<&str>) -> Result<Exit, Failure> {
     let client = place::connect(backend).await?;
     let status = client.status(&options.name).await?;
+    let near = match status.state {
+        State::Absent => near::names(&client, &options.name).await,
+        _ => vec![],
+    };
+    let store = Store::of(&client, backend);
     print(&match options.output.json {
-        true => show::json(&as_json(&status)),
-        false => lines(&status),
+        true => store.json(Answer::new(&status, &near)),
+        false => format!("{}{}", store.line(), lines(&status, &near)),
     });
     Ok(Exit::Done)
 }
@@ -27,35 +50,35 @@ pub(crate) async fn status(options: cli::Status, backend: Option<&str>) -> Resul
 /// `leasehold list [PREFIX]`.
 pub(crate) async fn list(options: cli::List, backend: Option<&str>) -> Result<Exit, Failure> {
     let client = place::connect(backend).await?;
-    let all = client.list(&options.prefix).await?;
+    let mut all = client.list(&options.prefix).await?;
+    // What could not be read may be held.
+    all.retain(|it| !options.held || it.holder.is_some() || it.error.is_some());
+    sort(&mut all, options.sort);
+    let store = Store::of(&client, backend);
     print(&match options.output.json {
-        true => show::json(&all.iter().map(as_json).collect::<Value>()),
-        false => table(&all),
+        true => {
+            let answers = all.iter().map(|status| store.answer(Answer::new(status, &[])));
+            show::json(&answers.collect::<Vec<_>>())
+        }
+        false => format!("{}{}", store.line(), table(&all)),
     });
-    Ok(Exit::Done)
+    let errors = all.iter().filter_map(|status| status.error.as_ref());
+    let exits = errors.map(|error| Exit::of_error(error.kind(), NOT_ACQUIRED));
+    Ok(exits.max_by_key(|exit| exit.code()).unwrap_or(Exit::Done))
 }
 
-/// In a word: of what is done once, how far it has come; otherwise whether it is held.
-fn summary(status: &Status) -> &'static str {
-    match &status.outcome {
-        Some(it) => outcome::word(it, status.state == State::Held),
-        None => word(status.state),
-    }
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::Absent => "absent",
-        State::Free => "free",
-        State::Held => "held",
-        State::Expired => "expired",
-        // `State` may grow, and what is not known cannot be used.
-        _ => "unreadable",
+fn sort(all: &mut [Status], by: SortBy) {
+    let held_since = |it: &Status| it.holder.as_ref().map_or(u64::MAX, |h| h.since_unix_ms);
+    match by {
+        SortBy::Name => {}
+        SortBy::State => all.sort_by_key(|it| std::cmp::Reverse(it.state)),
+        SortBy::Since => all.sort_by_key(held_since),
+        SortBy::Token => all.sort_by_key(|it| it.token),
     }
 }
 
 /// For a person who asks about one lock.
-pub(crate) fn lines(status: &Status) -> String {
+pub(crate) fn lines(status: &Status, near: &[String]) -> String {
     let mut out = String::new();
     let mut line = |title: &str, value: &str| {
         // Writing to a string cannot fail.
@@ -64,9 +87,10 @@ pub(crate) fn lines(status: &Status) -> String {
     line("name", &status.name);
     line(
         "state",
-        &match &status.outcome {
-            Some(it) => outcome::sentence(it, status.state == State::Held),
-            None => word(status.state).into(),
+        &match (&status.outcome, status.state) {
+            (Some(it), state) => outcome::sentence(it, state == State::Held),
+            (None, State::Absent) => format!("never used{}", near::question(near)),
+            (None, state) => state.to_string(),
         },
     );
     for (title, value) in status.outcome.iter().flat_map(outcome::lines) {
@@ -105,15 +129,16 @@ fn lease(state: State, holder: &HeldBy) -> String {
     format!("{ends} (ttl {ttl}, renewed {} times)", holder.renewals)
 }
 
+/// Who held before, and how that ended.
 pub(crate) fn before(past: &Past) -> String {
-    let who = if past.label.is_empty() { "somebody" } else { &past.label };
+    let who = if past.label.is_empty() { "an unknown holder" } else { &past.label };
     let when = date(past.unix_ms);
     match past.ended {
         Ended::Released => format!("{who}, released {when}"),
         Ended::TakenOver => format!("{who}, its lease ran out and was taken over {when}"),
         Ended::Forced | Ended::Reset => {
             let what = if past.ended == Ended::Reset { "reset" } else { "broken" };
-            let by = past.by.as_deref().unwrap_or("somebody");
+            let by = past.by.as_deref().unwrap_or("an unknown person");
             let reason = past.reason.as_deref().unwrap_or("no reason given");
             format!("{who}, {what} by {by} {when}: {reason}")
         }
@@ -125,68 +150,14 @@ pub(crate) fn table(all: &[Status]) -> String {
     let mut rows = vec![["NAME", "STATE", "TOKEN", "FOR", "HELD BY"].map(str::to_owned)];
     rows.extend(all.iter().map(|status| {
         let holder = status.holder.as_ref();
+        let why = status.error.as_ref().map(ToString::to_string);
         [
             clean(&status.name),
-            summary(status).into(),
+            status.summary(),
             status.token.map(|token| token.to_string()).unwrap_or_default(),
             holder.map(|holder| times::show(holder.held_for)).unwrap_or_default(),
-            holder.map(|holder| clean(&holder.label)).unwrap_or_default(),
+            clean(&holder.map(|holder| holder.label.clone()).or(why).unwrap_or_default()),
         ]
     }));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths = [0, 1, 2, 3, 4].map(|column| width(column).unwrap_or(0));
-    let mut out = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        out += cells.collect::<Vec<_>>().join("  ").trim_end();
-        out.push('\n');
-    }
-    out
-}
-
-/// For programs.
-pub(crate) fn as_json(status: &Status) -> Value {
-    json!({
-        "name": status.name,
-        "state": word(status.state),
-        "kind": status.kind.map(|kind| kind.to_string()),
-        "token": status.token.map(|token| token.0),
-        "holder": status.holder.as_ref().map(holder_json),
-        "past": status.past.as_ref().map(past_json),
-        "once": status.outcome.as_ref().map(|it| {
-            outcome::outcome_json(it, status.state == State::Held)
-        }),
-        "problem": status.problem,
-        "location": status.location,
-    })
-}
-
-/// A holder for programs.
-pub(crate) fn holder_json(holder: &HeldBy) -> Value {
-    json!({
-        "id": holder.id.to_string(),
-        "label": holder.label,
-        "token": holder.token.0,
-        "since": rfc3339(holder.since_unix_ms),
-        "since_unix_ms": holder.since_unix_ms,
-        "ttl_ms": millis(holder.ttl),
-        "renewals": holder.renewals,
-        "expires_in_ms": holder.expires_in.map(millis),
-    })
-}
-
-fn past_json(past: &Past) -> Value {
-    json!({
-        "id": past.id.map(|id| id.to_string()),
-        "label": past.label,
-        "ended": past.ended,
-        "at": rfc3339(past.unix_ms),
-        "at_unix_ms": past.unix_ms,
-        "by": past.by,
-        "reason": past.reason,
-    })
-}
-
-fn millis(span: std::time::Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+    columns::table(&rows)
 }

@@ -1,37 +1,83 @@
 //! `leasehold wait`: wait until a lock is free, without taking it.
 
-use serde_json::json;
+use std::time::Duration;
 
+use leasehold::env::{Env, Host};
+use leasehold::{Client, Error, ErrorKind, State};
+use serde::Serialize;
+
+use crate::answer::Store;
 use crate::cli::Wait;
 use crate::exit::{Exit, Failure, NOT_ACQUIRED};
 use crate::signals::Signals;
-use crate::{place, show, waiting};
+use crate::waiting::{self, Shown};
+use crate::{near, place, show};
+
+/// How long a look may take at a lock that is free already.
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// For a program.
+#[derive(Serialize)]
+struct Answer<'a> {
+    name: &'a str,
+    /// Whether it was free at the end.
+    free: bool,
+    state: State,
+    waited_ms: u64,
+}
 
 /// The whole command.
 pub(crate) async fn wait(options: Wait, backend: Option<&str>) -> Result<Exit, Failure> {
     let mut signals = Signals::listen(true)
         .map_err(|e| Failure::new(Exit::NotExecutable, format!("cannot listen to signals: {e}")))?;
-    let client = place::connect(backend).await?;
-    let (report, reports) = waiting::channel();
-    let mut mutex = client.mutex(&*options.name).on_wait(report);
-    if let Some(wait) = options.wait {
-        mutex = mutex.with_timeout(wait);
-    }
+    let client = tokio::select! {
+        biased;
+        signal = signals.ending() => return Ok(signal.exit()),
+        client = place::connect(backend) => client?,
+    };
+    let began = Host.now().moment;
+    let store = Store::of(&client, backend);
     let waited = tokio::select! {
         biased;
         signal = signals.ending() => return Ok(signal.exit()),
-        waited = waiting::shown(&options.name, mutex.wait_until_free(), reports) => waited,
+        waited = until_free(&client, &store, &options) => waited,
     };
-    let is_free = match waited {
-        Ok(()) => true,
-        Err(error) if error.kind() == leasehold::ErrorKind::Timeout => {
+    let state = match waited {
+        Ok(state) => state,
+        Err(error) if error.kind() == ErrorKind::Timeout => {
             show::say(&error.to_string());
-            false
+            State::Held
         }
         Err(error) => return Err(error.into()),
     };
+    let free = state != State::Held;
     if options.output.json {
-        show::print(&format!("{}\n", json!({ "name": options.name, "free": is_free })));
+        let waited = Host.now().moment.longest_since(began).as_millis();
+        let waited_ms = u64::try_from(waited).unwrap_or(u64::MAX);
+        show::print(&store.json(Answer { name: &options.name, free, state, waited_ms }));
     }
-    Ok(if is_free { Exit::Done } else { Exit::NotAcquired(NOT_ACQUIRED) })
+    Ok(if free { Exit::Done } else { Exit::NotAcquired(NOT_ACQUIRED) })
+}
+
+async fn until_free(client: &Client, store: &Store, options: &Wait) -> Result<State, Error> {
+    let (name, voice) = (&options.name, options.voice);
+    let (report, reports) = waiting::channel();
+    let mut mutex = client.mutex(&**name).on_wait(report);
+    if let Some(wait) = options.wait {
+        mutex = mutex.with_timeout(wait);
+    }
+    let mut shown = Shown::new(name, voice);
+    shown.during(mutex.wait_until_free(), reports).await?;
+    shown.done(&format!("{name:?} is free"));
+    // A name that was never used is free, and perhaps mistyped.
+    let status = tokio::select! {
+        status = client.status(name) => status,
+        () = Host.sleep(LOOK_PATIENCE) => return Ok(State::Free),
+    };
+    if status.is_ok_and(|status| status.state == State::Absent) {
+        let near = near::question(&near::names(client, name).await);
+        voice.tell(&format!("{name:?} at {} was never used, so it is free{near}", store.url()));
+        return Ok(State::Absent);
+    }
+    Ok(State::Free)
 }

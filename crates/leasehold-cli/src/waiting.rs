@@ -1,19 +1,30 @@
 //! What is seen while a lock is waited for: who holds it, since when, until when, our time so far.
 //!
-//! On a terminal that is one line, rewritten in place and gone at the end. Elsewhere it is one line.
+//! On a terminal that is one line, rewritten in place and gone at the end. Elsewhere, as in the log of a
+//! CI system, it is a line at the start, one when the holder changes, one a minute, and one at the end.
 
 use std::fmt::Write as _;
 use std::future::Future;
 use std::io::Write as _;
 use std::time::Duration;
 
-use leasehold::Waiting;
 use leasehold::core::deadline::Moment;
 use leasehold::env::{Env, Host};
+use leasehold::{HolderId, Waiting};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::columns::cut;
 use crate::show::{self, clean};
 use crate::times;
+use crate::voice::Voice;
+
+/// How often a log is told that the wait goes on: many CI systems end a job that says nothing for ten
+/// minutes.
+const SIGN_OF_LIFE: Duration = Duration::from_mins(1);
+
+/// So many changes are told at once; after them they are told ever more seldom, because a busy lock would
+/// fill the log.
+const PROMPT: u32 = 4;
 
 /// Where the library's reports go. They come on the driver's thread, which must not wait for a
 /// terminal.
@@ -26,56 +37,112 @@ pub(crate) fn channel() -> (impl Fn(&Waiting) + Send + Sync + 'static, Unbounded
     (report, told)
 }
 
-/// Does `work`, showing what it waits for. Dropping it takes the line away too.
-pub(crate) async fn shown<T>(
-    name: &str,
-    work: impl Future<Output = T>,
-    mut told: UnboundedReceiver<Waiting>,
-) -> T {
-    let mut line = Line { name, watched: show::is_watched(), is_drawn: false, said: false };
-    let mut last: Option<(Waiting, Moment)> = None;
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            Some(waiting) = told.recv() => last = Some((waiting, Host.now().moment)),
-            () = Host.sleep(Duration::from_secs(1)), if line.watched && last.is_some() => {}
-        }
-        if let Some((waiting, at)) = &last {
-            line.draw(waiting, Host.now().moment.longest_since(*at));
+/// What is seen of one wait.
+pub(crate) struct Shown<'a> {
+    name: &'a str,
+    voice: Voice,
+    began: Moment,
+    is_watched: bool,
+    is_drawn: bool,
+    /// The lines so far, the last of them when and about what.
+    said: u32,
+    last: Option<(Moment, Key)>,
+}
+
+/// What makes another line worth its place: another holder, trouble with the store, a failure.
+#[derive(PartialEq, Eq)]
+struct Key(Option<HolderId>, bool, u64);
+
+impl<'a> Shown<'a> {
+    pub(crate) fn new(name: &'a str, voice: Voice) -> Shown<'a> {
+        Shown {
+            name,
+            voice,
+            began: Host.now().moment,
+            is_watched: show::is_watched(),
+            is_drawn: false,
+            said: 0,
+            last: None,
         }
     }
-}
 
-struct Line<'a> {
-    name: &'a str,
-    watched: bool,
-    is_drawn: bool,
-    said: bool,
-}
+    /// Does `work`, showing what it waits for. Dropping it takes the line away too.
+    pub(crate) async fn during<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        mut told: UnboundedReceiver<Waiting>,
+    ) -> T {
+        let line = Erased(self);
+        let mut last: Option<(Waiting, Moment)> = None;
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Some(waiting) = told.recv() => last = Some((waiting, Host.now().moment)),
+                () = Host.sleep(Duration::from_secs(1)), if last.is_some() => {}
+            }
+            if let Some((waiting, at)) = &last {
+                line.0.draw(waiting, *at);
+            }
+        }
+    }
 
-impl Line<'_> {
-    fn draw(&mut self, waiting: &Waiting, since: Duration) {
-        if self.watched {
+    /// The wait is over, and this came of it, such as `acquired "deploy"`. It is told where a wait was.
+    pub(crate) fn done(&self, what: &str) {
+        let waited = times::show(self.waited());
+        let text = format!("{what} after {waited}");
+        if self.said > 0 {
+            self.voice.tell(&text);
+        } else {
+            self.voice.detail(|| text);
+        }
+    }
+
+    fn waited(&self) -> Duration {
+        Host.now().moment.longest_since(self.began)
+    }
+
+    fn draw(&mut self, waiting: &Waiting, told_at: Moment) {
+        let now = Host.now().moment;
+        let since = now.longest_since(told_at);
+        if self.voice.quiet {
+            return;
+        }
+        if self.is_watched {
             let text = describe(self.name, waiting, since);
             let text = cut(&text, width().saturating_sub(1));
             let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
             self.is_drawn = true;
-        } else if !self.said && is_worth_a_word(waiting) {
-            self.said = true;
-            show::say(&describe(self.name, waiting, since));
+            return;
+        }
+        let key = Key(
+            waiting.held_by.as_ref().map(|holder| holder.id),
+            waiting.trouble.is_some(),
+            waiting.failed.as_ref().map_or(0, |failed| failed.attempts),
+        );
+        if key == Key(None, false, 0) {
+            return;
+        }
+        let is_due = self.last.as_ref().is_none_or(|(at, last)| {
+            let pause = Duration::from_secs(self.said.saturating_sub(PROMPT).into());
+            let pause = if *last == key { SIGN_OF_LIFE } else { pause.min(SIGN_OF_LIFE) };
+            now.longest_since(*at) >= pause
+        });
+        if is_due {
+            self.said += 1;
+            self.last = Some((now, key));
+            self.voice.tell(&describe(self.name, waiting, since));
         }
     }
 }
 
-fn is_worth_a_word(waiting: &Waiting) -> bool {
-    waiting.held_by.is_some() || waiting.trouble.is_some() || waiting.failed.is_some()
-}
+/// Takes the line away in the end.
+struct Erased<'a, 'b>(&'a mut Shown<'b>);
 
-impl Drop for Line<'_> {
+impl Drop for Erased<'_, '_> {
     fn drop(&mut self) {
-        if self.is_drawn {
+        if std::mem::take(&mut self.0.is_drawn) {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
@@ -110,38 +177,4 @@ fn describe(name: &str, waiting: &Waiting, since: Duration) -> String {
 fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
     size.map(|size| usize::from(size.ws_col)).ok().filter(|width| *width > 0).unwrap_or(80)
-}
-
-/// Cut to a width, because a line that wraps cannot be rewritten. What is not ASCII counts as two
-/// columns, the most it can be.
-fn cut(text: &str, width: usize) -> String {
-    let columns = |c: char| if c.is_ascii() { 1 } else { 2 };
-    if text.chars().map(columns).sum::<usize>() <= width {
-        return text.to_owned();
-    }
-    let mut left = width.saturating_sub(2);
-    let mut out: String = text
-        .chars()
-        .take_while(|c| {
-            let fits = columns(*c) <= left;
-            left = left.saturating_sub(columns(*c));
-            fits
-        })
-        .collect();
-    out.push('…');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_lines_are_cut_to_the_terminal() {
-        assert_eq!(cut("waiting", 7), "waiting");
-        assert_eq!(cut("waiting for", 7), "waiti…");
-        assert_eq!(cut("東京東京", 8), "東京東京");
-        assert_eq!(cut("東京東京", 7), "東京…");
-        assert_eq!(cut("abc", 0), "…");
-    }
 }

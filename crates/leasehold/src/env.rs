@@ -10,6 +10,7 @@
 )]
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use leasehold_core::backend::BoxFuture;
@@ -76,11 +77,28 @@ fn clock(id: ClockId) -> Duration {
 }
 
 /// Who this process is, for people: `user@host:pid`.
-pub(crate) fn host_label() -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    let user = user.unwrap_or_else(|_| format!("uid-{}", rustix::process::getuid().as_raw()));
+pub fn host_label() -> String {
     let uname = rustix::system::uname();
-    format!("{user}@{}:{}", uname.nodename().to_string_lossy(), std::process::id())
+    format!("{}@{}:{}", user(), uname.nodename().to_string_lossy(), std::process::id())
+}
+
+/// Our user's name: from `/etc/passwd`, because the environment of cron, of a pod and of a CI job has
+/// none and that of `su` another's. Where it stands in a directory on the network it is taken from the
+/// environment: asking that could take as long as the network likes.
+fn user() -> &'static str {
+    static USER: OnceLock<String> = OnceLock::new();
+    USER.get_or_init(|| {
+        let uid = rustix::process::geteuid().as_raw().to_string();
+        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
+        let passwd = String::from_utf8_lossy(&passwd);
+        let is_ours = |line: &&str| line.split(':').nth(2) == Some(&uid);
+        let name = passwd.lines().find(is_ours).and_then(|line| line.split(':').next());
+        let name = name.filter(|name| !name.is_empty()).map(str::to_owned);
+        let told = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
+        name.or_else(|| told("USER"))
+            .or_else(|| told("LOGNAME"))
+            .unwrap_or_else(|| format!("uid-{uid}"))
+    })
 }
 
 /// Runs blocking file work beside the driver, on the driver's runtime.

@@ -13,6 +13,7 @@ use leasehold_core::record::{
 use serde::{Serialize, Serializer};
 
 use crate::force::Forced;
+use crate::forget::Forgotten;
 use crate::holder::HeldBy;
 use crate::once::{Done, Failed};
 use crate::reset::Reset;
@@ -270,6 +271,25 @@ impl Serialize for Reset {
                 let now = now.as_ref().map(|it| OnceShape::of(it, false));
                 ActShape { outcome: "changed", now, ..act }
             }
+        }
+        .serialize(s)
+    }
+}
+
+impl Serialize for Forgotten {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let act = ActShape::default();
+        match self {
+            Forgotten::Removed { token } => {
+                ActShape { outcome: "removed", token: Some(*token), ..act }
+            }
+            Forgotten::Absent => ActShape { outcome: "absent", ..act },
+            Forgotten::Held { holder } => ActShape { outcome: "held", holder: Some(holder), ..act },
+            Forgotten::Once { outcome } => {
+                ActShape { outcome: "once", was: Some(OnceShape::of(outcome, false)), ..act }
+            }
+            Forgotten::Ahead { token } => ActShape { outcome: "ahead", token: Some(*token), ..act },
+            Forgotten::Young => ActShape { outcome: "young", ..act },
         }
         .serialize(s)
     }

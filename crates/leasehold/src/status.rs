@@ -8,6 +8,8 @@ use leasehold_core::backend::{Key, Versioned};
 use leasehold_core::deadline;
 use leasehold_core::record::{BadRecord, FencingToken, Holder, Kind, Outcome, Past, Record};
 
+use tokio::task::JoinSet;
+
 use crate::client::{Client, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::holder::HeldBy;
@@ -35,10 +37,13 @@ pub struct Status {
     pub outcome: Option<Outcome>,
     /// Why the record cannot be used, where it cannot.
     pub problem: Option<String>,
+    /// Why it could not be read, where it could not. Only in a [list](Client::list): it has a row for
+    /// each name all the same.
+    pub error: Option<Error>,
 }
 
 /// The state of a lock.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum State {
     /// The name was never used, or was forgotten: there is no record.
@@ -51,6 +56,8 @@ pub enum State {
     Expired,
     /// What stands there is not a record that can be used.
     Unreadable,
+    /// It could not be read: [`Status::error`] says why. Only in a [list](Client::list).
+    Unknown,
 }
 
 impl fmt::Display for State {
@@ -61,6 +68,7 @@ impl fmt::Display for State {
             State::Held => "held",
             State::Expired => "expired",
             State::Unreadable => "unreadable",
+            State::Unknown => "unknown",
         })
     }
 }
@@ -84,22 +92,72 @@ impl Client {
         self.0.on_driver(async move { look(&shared, key).await }).await.unwrap_or_else(stopped)
     }
 
-    /// Looks at every lock whose name starts with `prefix`, in the order of their names.
+    /// Looks at every lock whose name starts with `prefix`, in the order of their names. One that cannot
+    /// be read does not hide the others: it is there with its [error](Status::error).
     pub async fn list(&self, prefix: &str) -> Result<Vec<Status>, Error> {
         let (shared, prefix) = (Arc::clone(&self.0), prefix.to_owned());
         let job = async move {
-            let keys = shared.backend.list(&prefix).await.map_err(|e| {
-                let place = shared.backend.url();
-                Error::new(e.trouble.into(), format!("cannot list the locks at {place}: {e}"))
-            })?;
+            let keys = keys(&shared, &prefix).await?;
+            let mut looks = JoinSet::new();
             let mut all = Vec::with_capacity(keys.len());
             for key in keys {
-                all.push(look(&shared, key).await?);
+                if looks.len() >= LOOKS_AT_ONCE {
+                    all.extend(looks.join_next().await.and_then(Result::ok));
+                }
+                let shared = Arc::clone(&shared);
+                looks.spawn(async move {
+                    look(&shared, key.clone()).await.unwrap_or_else(|e| unknown(&shared, &key, e))
+                });
             }
+            while let Some(looked) = looks.join_next().await {
+                all.extend(looked.ok());
+            }
+            all.sort_by(|a: &Status, b: &Status| a.name.cmp(&b.name));
             Ok(all)
         };
         self.0.on_driver(job).await.unwrap_or_else(stopped)
     }
+
+    /// The names in the store that start with `prefix`, sorted. Nothing else is read.
+    pub async fn names(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let (shared, prefix) = (Arc::clone(&self.0), prefix.to_owned());
+        let job = async move {
+            let keys = keys(&shared, &prefix).await?;
+            Ok(keys.iter().map(|key| key.as_str().to_owned()).collect())
+        };
+        self.0.on_driver(job).await.unwrap_or_else(stopped)
+    }
+}
+
+/// How many records of a list are read at the same time.
+const LOOKS_AT_ONCE: usize = 32;
+
+async fn keys(shared: &Shared, prefix: &str) -> Result<Vec<Key>, Error> {
+    shared.backend.list(prefix).await.map_err(|e| {
+        let place = shared.backend.url();
+        Error::new(e.trouble.into(), format!("cannot list the locks at {place}: {e}"))
+    })
+}
+
+/// A name of which nothing is known.
+fn blank(shared: &Shared, key: &Key) -> Status {
+    Status {
+        name: key.as_str().to_owned(),
+        location: shared.backend.locate(key),
+        state: State::Absent,
+        kind: None,
+        token: None,
+        holder: None,
+        past: None,
+        outcome: None,
+        problem: None,
+        error: None,
+    }
+}
+
+fn unknown(shared: &Shared, key: &Key, error: Error) -> Status {
+    let problem = Some(error.to_string());
+    Status { state: State::Unknown, problem, error: Some(error), ..blank(shared, key) }
 }
 
 /// What is to be done about a record that cannot be used, beside what `bad` says of it.
@@ -125,17 +183,7 @@ pub(crate) fn stopped<T>() -> Result<T, Error> {
 async fn look(shared: &Shared, key: Key) -> Result<Status, Error> {
     let reading = shared.backend.read(&key).await;
     let reading = reading.map_err(|e| shared.backend_error("read", &key, &e))?;
-    let mut status = Status {
-        name: key.as_str().to_owned(),
-        location: shared.backend.locate(&key),
-        state: State::Absent,
-        kind: None,
-        token: None,
-        holder: None,
-        past: None,
-        outcome: None,
-        problem: None,
-    };
+    let mut status = blank(shared, &key);
     let Some(versioned) = reading.record else { return Ok(status) };
     match Record::decode(&versioned.bytes) {
         Ok(record) => describe(shared, &versioned, record, &mut status),

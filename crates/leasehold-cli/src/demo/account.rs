@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::tell;
 use crate::answer;
@@ -110,18 +111,44 @@ impl Round {
         self.winners.first().map_or("nobody", |winner| &winner.label)
     }
 
-    fn as_json(&self) -> Value {
+    fn answer(&self) -> RoundAnswer<'_> {
         let spread = Spread::of(self.waits());
-        json!({
-            "round": self.number,
-            "winner": self.winners.first().map(|winner| &winner.label),
-            "lines": self.lines,
-            "told": self.losers.len(),
-            "median_ms": spread.as_ref().map(|spread| ms(spread.median)),
-            "worst_ms": spread.as_ref().map(|spread| ms(spread.worst)),
-            "problems": self.problems,
-        })
+        RoundAnswer {
+            round: self.number,
+            winner: self.winners.first().map(|winner| &*winner.label),
+            lines: self.lines,
+            told: self.losers.len(),
+            median_ms: spread.as_ref().map(|spread| ms(spread.median)),
+            worst_ms: spread.as_ref().map(|spread| ms(spread.worst)),
+            problems: &self.problems,
+        }
     }
+}
+
+/// All races for a program.
+#[derive(Serialize)]
+struct Answer<'a> {
+    store: &'a str,
+    name: &'a str,
+    processes: u32,
+    clients: u32,
+    as_promised: bool,
+    lines: usize,
+    told: usize,
+    median_ms: Option<f64>,
+    worst_ms: Option<f64>,
+    rounds: Vec<RoundAnswer<'a>>,
+}
+
+#[derive(Serialize)]
+struct RoundAnswer<'a> {
+    round: u32,
+    winner: Option<&'a str>,
+    lines: usize,
+    told: usize,
+    median_ms: Option<f64>,
+    worst_ms: Option<f64>,
+    problems: &'a [String],
 }
 
 /// How long the losers waited.
@@ -229,18 +256,18 @@ impl Account {
         let told = waits.len();
         let spread = Spread::of(waits);
         if self.is_json {
-            show::print(&answer::json(json!({
-                "store": self.store,
-                "name": self.name,
-                "processes": self.processes,
-                "clients": self.clients,
-                "as_promised": is_fine,
-                "lines": total.lines,
-                "told": told,
-                "median_ms": spread.as_ref().map(|spread| ms(spread.median)),
-                "worst_ms": spread.as_ref().map(|spread| ms(spread.worst)),
-                "rounds": self.rounds.iter().map(Round::as_json).collect::<Value>(),
-            })));
+            show::print(&answer::json(Answer {
+                store: &self.store,
+                name: &self.name,
+                processes: self.processes,
+                clients: self.clients,
+                as_promised: is_fine,
+                lines: total.lines,
+                told,
+                median_ms: spread.as_ref().map(|spread| ms(spread.median)),
+                worst_ms: spread.as_ref().map(|spread| ms(spread.worst)),
+                rounds: self.rounds.iter().map(Round::answer).collect(),
+            }));
             return is_fine;
         }
         if self.wanted > 1 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::report::{Finding, fail, note, ok, warn};
 use crate::times;
@@ -46,14 +46,10 @@ impl Spread {
         Some(Spread { least, median: spans[spans.len() / 2], most, count: spans.len() })
     }
 
-    fn as_json(self) -> Value {
+    fn answer(self) -> SpreadAnswer {
         let ms = |span: Duration| span.as_secs_f64() * 1e3;
-        json!({
-            "min": ms(self.least),
-            "median": ms(self.median),
-            "max": ms(self.most),
-            "count": self.count,
-        })
+        let (min, median, max) = (ms(self.least), ms(self.median), ms(self.most));
+        SpreadAnswer { min, median, max, count: self.count }
     }
 }
 
@@ -158,18 +154,43 @@ impl Figures {
         note(format!("{read}, {write} (min/median/max){patience}"))
     }
 
-    pub(super) fn as_json(&self) -> Value {
-        json!({
-            "read_ms": Spread::of(&self.reads).map(Spread::as_json),
-            "write_ms": Spread::of(&self.writes).map(Spread::as_json),
-            "throttled": self.throttled,
-            "clock": self.clock().map(|clock| json!({
-                "ahead_ms": clock.ahead,
-                "error_ms": clock.error,
-                "step_ms": clock.step.as_secs_f64() * 1e3,
-            })),
-        })
+    pub(super) fn answer(&self) -> FiguresAnswer {
+        FiguresAnswer {
+            read_ms: Spread::of(&self.reads).map(Spread::answer),
+            write_ms: Spread::of(&self.writes).map(Spread::answer),
+            throttled: self.throttled,
+            clock: self.clock().map(|clock| ClockAnswer {
+                ahead_ms: clock.ahead,
+                error_ms: clock.error,
+                step_ms: clock.step.as_secs_f64() * 1e3,
+            }),
+        }
     }
+}
+
+/// What was measured, for a program.
+#[derive(Serialize)]
+pub(super) struct FiguresAnswer {
+    read_ms: Option<SpreadAnswer>,
+    write_ms: Option<SpreadAnswer>,
+    throttled: u64,
+    clock: Option<ClockAnswer>,
+}
+
+#[derive(Serialize)]
+struct SpreadAnswer {
+    min: f64,
+    median: f64,
+    max: f64,
+    count: usize,
+}
+
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the page")]
+struct ClockAnswer {
+    ahead_ms: i64,
+    error_ms: i64,
+    step_ms: f64,
 }
 
 /// Milliseconds with two figures that count.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use leasehold::core::admin::Prices;
 use leasehold::core::backend::Facts;
 use leasehold::core::deadline::{POLL_STEPS, TTL_DEFAULT, renewal_due, ttl_min};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::report::{Finding, note};
 use crate::times;
@@ -73,18 +73,30 @@ impl Plan {
         note(format!("{} reads a day, one in {poll} once it has waited long{cost}", self.reads()))
     }
 
-    pub(super) fn as_json(self) -> Value {
+    pub(super) fn answer(self) -> PlanAnswer {
         let ms = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        json!({
-            "ttl_ms_min": ms(self.ttl_least),
-            "ttl_ms": ms(self.ttl),
-            "writes_a_day_held": u64::try_from(self.writes()).ok(),
-            "reads_a_day_waiting": u64::try_from(self.reads()).ok(),
-            "usd_a_day_held": self.dollars_held(),
-            "usd_a_day_waiting": self.dollars_waiting(),
-            "prices": self.prices.map(|prices| prices.source),
-        })
+        PlanAnswer {
+            ttl_ms_min: ms(self.ttl_least),
+            ttl_ms: ms(self.ttl),
+            writes_a_day_held: u64::try_from(self.writes()).ok(),
+            reads_a_day_waiting: u64::try_from(self.reads()).ok(),
+            usd_a_day_held: self.dollars_held(),
+            usd_a_day_waiting: self.dollars_waiting(),
+            prices: self.prices.map(|prices| prices.source),
+        }
     }
+}
+
+/// What locks come to, for a program.
+#[derive(Serialize)]
+pub(super) struct PlanAnswer {
+    ttl_ms_min: u64,
+    ttl_ms: u64,
+    writes_a_day_held: Option<u64>,
+    reads_a_day_waiting: Option<u64>,
+    usd_a_day_held: Option<f64>,
+    usd_a_day_waiting: Option<f64>,
+    prices: Option<&'static str>,
 }
 
 /// `, $0.043 a day`: two figures that count.

@@ -1,16 +1,17 @@
 //! What the doctor says: a line for each check, and the verdict.
 
 use leasehold::core::backend::Trouble;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::plan::Plan;
 use super::probe::Stopped;
 use crate::exit::Exit;
 use crate::show::{clean, print};
-use crate::times;
+use crate::{columns, times};
 
 /// What a check found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Mark {
     /// It is as a lock needs it.
     Ok,
@@ -104,18 +105,22 @@ impl Report {
         failed.map(|(check, finding)| (*check, finding.fact.as_str()))
     }
 
-    pub(super) fn as_json(&self) -> Value {
-        let lines = self.lines.iter().map(|(check, finding)| {
-            let result = match finding.mark {
-                Mark::Ok => "ok",
-                Mark::Warn => "warn",
-                Mark::Fail => "fail",
-                Mark::Note => "note",
-            };
-            json!({ "check": check, "result": result, "fact": finding.fact })
+    pub(super) fn answer(&self) -> Vec<CheckAnswer<'_>> {
+        let lines = self.lines.iter().map(|(check, Finding { mark, fact })| CheckAnswer {
+            check,
+            result: *mark,
+            fact,
         });
         lines.collect()
     }
+}
+
+/// A check for a program.
+#[derive(Serialize)]
+pub(super) struct CheckAnswer<'a> {
+    check: &'a str,
+    result: Mark,
+    fact: &'a str,
 }
 
 /// Where the facts begin.
@@ -137,14 +142,14 @@ fn wrapped(text: &str, width: usize, indent: usize) -> String {
     let mut out = String::new();
     let mut column = 0;
     for word in text.split_inclusive(' ') {
-        if column > indent && column + word.trim_end().chars().count() > width {
+        if column > indent && column + columns::width(word.trim_end()) > width {
             out.truncate(out.trim_end().len());
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', indent));
             column = indent;
         }
         out.push_str(word);
-        column += word.chars().count();
+        column += columns::width(word);
     }
     out.push('\n');
     out

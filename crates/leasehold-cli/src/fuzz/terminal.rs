@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::show::{clean, is_hostile, json};
-use crate::status::{as_json, lines, table};
+use crate::status::{Answer, lines, table};
 
 const WORDS: &[&str] = &[
     "\u{1b}[2J",
@@ -58,7 +58,7 @@ fn check(bytes: &[u8]) -> bool {
     let Some(status) = place().status(&key, bytes.get(end + 1..).unwrap_or_default()) else {
         return false;
     };
-    let shown = lines(&status);
+    let shown = lines(&status, &[]);
     let titles = ["name", "state", "problem", "held by", "since", "lease", "id", "token", "before"];
     for line in shown.lines() {
         let title = line.get(..11).unwrap_or_default().trim_end();
@@ -69,8 +69,8 @@ fn check(bytes: &[u8]) -> bool {
     let row = table(&all);
     assert!(row.lines().count() == 2 && !row.replace('\n', "").contains(is_hostile), "{row:?}");
     let [status] = all;
-    let value = as_json(&status);
-    let printed = json(&value);
+    let value = serde_json::to_value(Answer::new(&status, &[])).expect("it is JSON");
+    let printed = json(&Answer::new(&status, &[]));
     assert!(!printed.replace('\n', "").contains(is_hostile), "{printed:?}");
     assert_eq!(serde_json::from_str::<Value>(&printed).ok(), Some(value), "{printed:?}");
     status.problem.is_none()

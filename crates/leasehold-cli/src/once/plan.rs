@@ -8,7 +8,9 @@ use leasehold::{Client, Once};
 use crate::cli;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
+use crate::label::label;
 use crate::supervise::Rules;
+use crate::voice::Voice;
 use crate::{keyed, place};
 
 /// How many runs may fail unless it is said.
@@ -29,7 +31,9 @@ pub(super) struct Plan {
     backoff: Option<Duration>,
     valid_for: Option<Duration>,
     wait: Option<Duration>,
-    label: Option<String>,
+    label: String,
+    /// How much is said beside errors.
+    pub(super) voice: Voice,
 }
 
 impl Plan {
@@ -73,7 +77,10 @@ impl Plan {
             backoff: options.backoff.or(from_file(|file| file.backoff)),
             valid_for: options.valid_for.or(file.and_then(|file| file.valid_for(has_key))),
             wait: if wanted.no_wait { Some(Duration::ZERO) } else { wait },
-            label: wanted.label,
+            label: wanted
+                .label
+                .unwrap_or_else(|| label(options.command.first().map(OsString::as_os_str))),
+            voice: wanted.voice,
         };
         Ok((plan, options.command))
     }
@@ -84,10 +91,8 @@ impl Plan {
             .once(&*self.name)
             .keyed(&*self.key)
             .with_ttl(self.rules.ttl)
+            .with_label(&*self.label)
             .with_max_attempts(self.max_attempts);
-        if let Some(label) = &self.label {
-            once = once.with_label(&**label);
-        }
         if let Some(wait) = self.wait {
             once = once.with_timeout(wait);
         }

@@ -1,10 +1,9 @@
-//! How far something that is to be done once has come, in words and for programs.
+//! How far something that is to be done once has come, in words.
 
 use leasehold::core::record::{Ending, Outcome, Progress};
 use leasehold::env::{Env, Host};
-use serde_json::{Value, json};
 
-use crate::show::{date, rfc3339};
+use crate::show::date;
 use crate::times;
 
 /// How far it has come, in a word. A run that began goes on only while its lease is held.
@@ -73,32 +72,4 @@ pub(crate) fn lines(outcome: &Outcome) -> Vec<(&'static str, String)> {
 fn text(title: &'static str, ending: &Ending) -> Vec<(&'static str, String)> {
     let titles = std::iter::once(title).chain(std::iter::repeat(""));
     titles.zip(ending.text.lines().map(str::to_owned)).collect()
-}
-
-/// For programs.
-pub(crate) fn outcome_json(outcome: &Outcome, is_held: bool) -> Value {
-    let earlier = outcome.earlier.iter();
-    let earlier: Value =
-        earlier.map(|it| json!({ "key": it.key, "done": it.done.map(|token| token.0) })).collect();
-    json!({
-        "state": word(outcome, is_held),
-        "key": outcome.key,
-        "token": outcome.token.0,
-        "resumes": outcome.resumes.map(|token| token.0),
-        "failures": outcome.failures,
-        "ending": outcome.ending.as_ref().map(ending_json),
-        "checkpoint_bytes": outcome.checkpoint.as_ref().map(|it| it.0.len()),
-        "earlier": earlier,
-    })
-}
-
-fn ending_json(ending: &Ending) -> Value {
-    json!({
-        "token": ending.token.0,
-        "by": ending.by,
-        "at": rfc3339(ending.unix_ms),
-        "at_unix_ms": ending.unix_ms,
-        "code": ending.code,
-        "text": ending.text,
-    })
 }

@@ -73,6 +73,21 @@ fn a_bucket_that_refuses_is_77_and_names_the_role() {
     all_say(&world, 77, "roles/storage.objectUser");
 }
 
+/// One of several objects may not be read. It has its row and its reason, and hides no other; the exit
+/// code says that something is not known. Before, there was not one row.
+#[test]
+fn one_forbidden_object_hides_no_other_in_a_list() {
+    let (fake, world) = world();
+    for name in ["a", "b", "c"] {
+        world.run(&["run", name, "--", "true"]).expect(0);
+    }
+    fake.script(once(When::Read, answer(403)));
+    let seen = world.run(&["list"]).expect(77);
+    assert_eq!(seen.out.matches("  free  ").count(), 2, "{seen:?}");
+    assert_eq!(seen.out.matches("  unknown  ").count(), 1, "{seen:?}");
+    assert!(seen.out.contains("cannot read"), "{seen:?}");
+}
+
 /// They may read but not write: that shows only when the lock is taken.
 #[test]
 fn a_bucket_that_can_only_be_read_is_77() {

@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod host;
 mod init;
+mod json_page;
 mod once_on_bucket;
 mod other_language;
 mod readme;
@@ -16,6 +17,7 @@ mod shell;
 mod spanner;
 mod store;
 mod terminal;
+mod told;
 mod tools;
 mod world;
 

@@ -7,6 +7,7 @@ mod file_backend;
 mod forced;
 #[cfg(feature = "gcs")]
 mod gcs;
+mod looking;
 mod memory;
 mod once;
 #[cfg(feature = "spanner")]

@@ -7,7 +7,7 @@ use crate::world::Running;
 #[test]
 fn status_tells_a_lock_that_is_held_from_one_that_is_free() {
     let Some(world) = super::world() else { return };
-    assert!(world.run(&["status", "x"]).expect(0).out.contains("absent"));
+    assert!(world.run(&["status", "x"]).expect(0).out.contains("never used"));
     let label = "me \x1b]52;c;ZXZpbA==\x07\u{202e}";
     let words =
         ["run", "x", "--label", label, "--", "sh", "-c", "echo $LEASEHOLD_TOKEN; exec sleep 1000"];
@@ -32,7 +32,7 @@ fn list_shows_all_with_a_prefix() {
     }
     let seen = world.run(&["list", "prod/"]).expect(0);
     let names: Vec<_> = seen.out.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert_eq!(names, ["NAME", "prod/a", "prod/b"]);
+    assert_eq!(names, ["store", "NAME", "prod/a", "prod/b"]);
     let seen = world.run(&["list", "--json"]).expect(0);
     assert_eq!(seen.out.matches("\"state\": \"free\"").count(), 3, "{seen:?}");
     assert_eq!(world.run(&["list", "nothing", "--json"]).expect(0).out, "[]\n");

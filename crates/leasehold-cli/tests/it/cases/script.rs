@@ -120,7 +120,8 @@ fn json_is_for_programs() {
         leasehold acquire x --json >lock && leasehold run -n x -- true
         echo $? && leasehold release x --json && leasehold run -n x -- true";
     let seen = world.sh(script).expect(0);
-    assert_eq!(seen.out, "75\n{\n  \"code\": 0,\n  \"message\": null\n}\n", "{seen:?}");
+    let answer = "{\n  \"v\": 1,\n  \"name\": \"x\",\n  \"code\": 0,\n  \"message\": null\n}\n";
+    assert_eq!(seen.out, format!("75\n{answer}"), "{seen:?}");
     let lock = world.read("lock");
     assert!(lock.contains("\"token\": 1") && lock.contains("\"name\": \"x\""), "{lock}");
 }
