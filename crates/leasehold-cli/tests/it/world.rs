@@ -7,10 +7,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
 
 use crate::store::Store;
 
@@ -35,6 +36,7 @@ impl World {
 
     fn with(store: impl FnOnce(&Path) -> Store) -> World {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
+        mean_signals();
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         // A short path: sockets have no room for a long one.
         let dir = std::env::temp_dir().join(format!("lh-cli-{}-{n}", std::process::id()));
@@ -142,6 +144,25 @@ impl World {
     }
 }
 
+/// What tests start has signals that act as usual, also where the tests were started by `nohup` or in the
+/// background of a shell, which ignore some. What we handle, `exec` makes the default.
+fn mean_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        let ignored = ignored.expect("the kernel tells which signals are ignored");
+        // The runtime ignores 13, SIGPIPE, and not what it starts. 4, 8, 11, 9 and 19 cannot be had.
+        let mut numbers: Vec<i32> = (1..32).collect();
+        numbers.retain(|n| ignored >> (n - 1) & 1 == 1 && ![4, 8, 9, 11, 13, 19].contains(n));
+        for signal in numbers {
+            let nothing = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(signal, nothing).expect("it can be handled");
+        }
+    });
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
@@ -235,11 +256,24 @@ impl Running {
         }
         let out = String::from_utf8_lossy(&self.seen).into_owned();
         let mut err = vec![];
-        if let Some(mut stderr) = self.child.stderr.take() {
-            stderr.read_to_end(&mut err).expect("a pipe can be read");
+        while let Some(stderr) = &mut self.child.stderr {
+            await_readable(stderr);
+            match stderr.read(&mut bytes).expect("a pipe can be read") {
+                0 => break,
+                n => err.extend_from_slice(&bytes[..n]),
+            }
         }
-        let status = self.child.wait().expect("it was started");
+        let status = self.status();
         Seen { status, out, err: String::from_utf8_lossy(&err).into_owned() }
+    }
+
+    #[track_caller]
+    fn status(&mut self) -> ExitStatus {
+        // Nothing is to be waited for if it was waited for before.
+        if let Ok(life) = pidfd_open(self.pid(), PidfdFlags::empty()) {
+            await_readable(&life);
+        }
+        self.child.wait().expect("it was started")
     }
 
     /// Asks it to end, so that it gives back what it holds.
@@ -252,13 +286,24 @@ impl Running {
     /// Kills it and forgets it.
     pub(crate) fn kill(mut self) -> ExitStatus {
         self.signal(Signal::KILL);
-        self.child.wait().expect("it was started")
+        self.status()
     }
 
     #[track_caller]
     pub(crate) fn write(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("stdin was asked for");
         stdin.write_all(text.as_bytes()).expect("it reads");
+    }
+}
+
+impl Drop for Running {
+    /// A test that failed leaves nothing behind that waits, and holds its output open, for ever.
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill_process_group(self.pid(), Signal::KILL);
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 
