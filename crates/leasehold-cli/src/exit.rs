@@ -106,7 +106,8 @@ impl Exit {
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        if exit == Exit::Interrupted {
+        // The first process of a container does not die of it.
+        if exit == Exit::Interrupted && std::process::id() != 1 {
             // If we survive it, the code says the same.
             let _ = emulate_default_handler(SIGINT);
         }

@@ -25,12 +25,13 @@ use rustix::time::{
     timerfd_settime,
 };
 use signal_hook::consts::signal::{
-    SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
+    SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1,
+    SIGUSR2, SIGXCPU, SIGXFSZ,
 };
 
 use crate::exit::Exit;
 use crate::section::{Root, Section};
-use crate::{procs, show};
+use crate::{inherited, procs, show};
 
 /// The name it is seen under. Other sections recognise keepers by it.
 pub(crate) const NAME: &CStr = c"lh-keeper";
@@ -41,6 +42,9 @@ pub(crate) const COMMAND: &str = "__keeper";
 /// Where it finds the path of the liveness file: in the environment, because `pkill -f` matches
 /// arguments.
 pub(crate) const LIVENESS: &str = "LEASEHOLD_KEEPER_LIVENESS";
+
+/// Where it finds the lock's name, for what it says.
+pub(crate) const LOCK: &str = "LEASEHOLD_NAME";
 
 /// What it is told, one line each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +90,7 @@ impl Line {
 
 /// The keeper's whole life. Its argument is the holder id.
 pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
+    inherited::close_descriptors();
     let holder = arguments.next().and_then(|holder| holder.into_string().ok()).unwrap_or_default();
     match prepare() {
         Ok((lock, timer, nowhere)) => Keeper::new(&holder, timer, nowhere).keep(lock),
@@ -101,6 +106,7 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
 fn prepare() -> Result<(Option<OwnedFd>, OwnedFd, OwnedFd), String> {
     // The name comes first: before anything can take us for a member of an outer section.
     rustix::thread::set_name(NAME).map_err(|e| e.to_string())?;
+    procs::require().map_err(|failure| failure.message)?;
     rustix::process::setsid().map_err(|e| e.to_string())?;
     let_signals_pass().map_err(|e| e.to_string())?;
     let lock = std::env::var_os(LIVENESS).map(lock).transpose()?.flatten();
@@ -108,9 +114,9 @@ fn prepare() -> Result<(Option<OwnedFd>, OwnedFd, OwnedFd), String> {
     let _ = std::env::set_current_dir("/");
     let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)
         .map_err(|e| format!("no timer: {e}"))?;
-    let nowhere = rustix::fs::open(c"/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| format!("/dev/null: {e}"))?;
-    Ok((lock, timer, nowhere))
+    // A pipe without another end, and not /dev/null, which need not be there.
+    let (_, nowhere) = std::io::pipe().map_err(|e| format!("no pipe: {e}"))?;
+    Ok((lock, timer, nowhere.into()))
 }
 
 /// Makes this process deaf to all signals that would end or stop it and can be refused. They are
@@ -118,7 +124,7 @@ fn prepare() -> Result<(Option<OwnedFd>, OwnedFd, OwnedFd), String> {
 pub(crate) fn let_signals_pass() -> std::io::Result<()> {
     for signal in [
         SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGPIPE,
-        SIGALRM,
+        SIGALRM, SIGXCPU, SIGXFSZ,
     ] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
@@ -189,10 +195,14 @@ impl Keeper {
         let killed = self.section.kill_and_wait(None);
         drop(lock);
         // Words come last, because writing them may block.
+        let name = std::env::var(LOCK).unwrap_or_default();
         match killed {
-            Ok(false) => {}
-            Ok(true) => show::say(&format!("{why}: its command was killed")),
-            Err(problem) => show::say(&format!("{why}: its command was killed; {problem}")),
+            Ok(false) if !self.section.has_begun() => {}
+            Ok(false) => show::say(&format!("{name:?}: {why}: its command has ended")),
+            Ok(true) => show::say(&format!("{name:?}: {why}: its command was killed")),
+            Err(problem) => {
+                show::say(&format!("{name:?}: {why}: its command was killed; {problem}"));
+            }
         }
         Exit::Lost
     }
@@ -201,8 +211,11 @@ impl Keeper {
     fn listen(&mut self) -> Woken {
         let stdin = rustix::stdio::stdin();
         let mut fds = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(&self.timer, PollFlags::IN)];
-        if poll(&mut fds, None).is_err() || fds[0].revents().is_empty() {
-            return Woken::Told;
+        match poll(&mut fds, None) {
+            Ok(_) if !fds[0].revents().is_empty() => {}
+            Ok(_) | Err(Errno::INTR) => return Woken::Told,
+            // Who cannot wait cannot keep.
+            Err(_) => return Woken::Alone,
         }
         let mut bytes = [0; 4096];
         match rustix::io::read(stdin.as_fd(), &mut bytes) {

@@ -43,13 +43,14 @@ pub(crate) fn kill_allowance(ttl: Duration) -> Duration {
 impl Kept {
     /// Starts a keeper and waits until it stands guard.
     pub(crate) async fn start(
+        name: &str,
         holder: &str,
         liveness: Option<&Path>,
         deadline: Deadline,
         allowance: Duration,
     ) -> Result<Kept, String> {
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("lh-keeper").arg(keeper::COMMAND).arg(holder);
+        command.arg0("lh-keeper").arg(keeper::COMMAND).arg(holder).env(keeper::LOCK, name);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         match liveness {
             Some(path) => command.env(keeper::LIVENESS, path),

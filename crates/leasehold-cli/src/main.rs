@@ -13,6 +13,7 @@ mod force;
 mod forget;
 #[cfg(test)]
 mod fuzz;
+mod inherited;
 mod init;
 mod keeper;
 mod kept;
@@ -20,6 +21,7 @@ mod keyed;
 mod label;
 mod near;
 mod once;
+mod orphans;
 mod place;
 mod procs;
 mod pump;
@@ -109,8 +111,14 @@ fn finish(result: Result<Exit, Failure>) -> Exit {
 async fn perform(cli: Cli) -> Result<Exit, Failure> {
     let backend = cli.backend.as_deref();
     match cli.command {
-        Command::Run(options) => run::run(options, backend).await,
-        Command::Once(options) => once::once(options, backend).await,
+        Command::Run(options) => tokio::select! {
+            exit = run::run(options, backend) => exit,
+            never = orphans::reap() => match never {},
+        },
+        Command::Once(options) => tokio::select! {
+            exit = once::once(options, backend) => exit,
+            never = orphans::reap() => match never {},
+        },
         Command::Checkpoint(options) => Ok(checkpoint::command(options)?),
         Command::Status(options) => status::status(options, backend).await,
         Command::List(options) => status::list(options, backend).await,

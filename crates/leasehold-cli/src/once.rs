@@ -19,7 +19,7 @@ use crate::show::say;
 use crate::signals::{Caught, Signals};
 use crate::supervise::{Ended, Holding, cannot};
 use crate::waiting::{self, Shown};
-use crate::{place, times};
+use crate::{place, procs, times};
 
 mod needed;
 mod plan;
@@ -37,6 +37,7 @@ pub(crate) async fn once(options: cli::Once, backend: Option<&str>) -> Result<Ex
     // All that can be wrong with what was typed is found before any waiting.
     let (plan, command) = Plan::new(options, backend, has_terminal)?;
     let command = shim::resolve(command)?;
+    procs::require()?;
     let mut signals = Signals::listen(has_terminal).map_err(cannot("listen to signals"))?;
     let client = tokio::select! {
         biased;

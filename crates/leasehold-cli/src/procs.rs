@@ -1,10 +1,23 @@
 //! What the kernel says about processes, through /proc.
+//!
+//! Its numbers are used to send signals, so they have to be the numbers of our own pid namespace, at every
+//! moment: [`require`] finds that out before a lock is acquired, and the directory is opened once, so that
+//! nothing that is mounted over it later takes its place.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::OnceLock;
 
+use rustix::fs::{
+    AtFlags, Dir, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat, readlinkat, statat,
+};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
+
+use crate::exit::{Exit, Failure};
 
 /// One process, at the moment of a look.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,23 +39,130 @@ pub(crate) struct Process {
 /// The kernel's `PF_KTHREAD`.
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
+/// Our own /proc, or what is wrong with it.
+static PROC: OnceLock<Result<OwnedFd, String>> = OnceLock::new();
+
+/// Whether it may be mounted so that it does not show everything.
+static HIDES: OnceLock<bool> = OnceLock::new();
+
+/// Fails where the processes of a command could not be found: `run`, `once` and `acquire` ask this before
+/// anything is acquired.
+pub(crate) fn require() -> Result<(), Failure> {
+    open().map(drop).map_err(|why| Failure::new(Exit::NotExecutable, why))
+}
+
+fn open() -> Result<&'static OwnedFd, String> {
+    PROC.get_or_init(checked).as_ref().map_err(Clone::clone)
+}
+
+fn checked() -> Result<OwnedFd, String> {
+    let because = "and without it the processes of a command cannot be found and ended when its \
+                   lock is lost";
+    let missing =
+        || format!("/proc is not mounted here, {because}: mount it (`mount -t proc proc /proc`)");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = match rustix::fs::open(c"/proc", flags, Mode::empty()) {
+        Ok(proc) => proc,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Err(missing()),
+        Err(errno) => return Err(format!("/proc cannot be opened ({errno}), {because}")),
+    };
+    if fstatfs(&proc).is_ok_and(|about| about.f_type != PROC_SUPER_MAGIC) {
+        return Err(missing());
+    }
+    if !is_of_our_namespace(&proc) {
+        return Err(format!(
+            "/proc shows the processes of another pid namespace, not those of ours, {because}: \
+             mount the /proc of this namespace (`unshare --pid --fork --mount-proc`, or \
+             `mount -t proc proc /proc`; a container runtime does it unless told otherwise)"
+        ));
+    }
+    if !are_children_with_us(&proc) {
+        return Err("the processes that leasehold starts would be in another pid namespace than \
+                    leasehold, so they do not see each other in /proc: use `unshare --pid --fork`, \
+                    with `--fork` and `--mount-proc`"
+            .into());
+    }
+    Ok(proc)
+}
+
+/// Whether the numbers in it are those that our system calls take. Our number alone may be the same in two
+/// namespaces by chance; the list of our numbers in all namespaces below the one that is shown is not.
+fn is_of_our_namespace(proc: &OwnedFd) -> bool {
+    let me = std::process::id().to_string();
+    if !readlinkat(proc, "self", vec![]).is_ok_and(|shown| shown.as_bytes() == me.as_bytes()) {
+        return false;
+    }
+    let status = read_in(proc, Path::new("self/status")).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status).into_owned();
+    // A kernel that does not have it has told its number.
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    numbers.is_none_or(|numbers| numbers.split_whitespace().eq([me.as_str()]))
+}
+
+/// After `unshare --pid` without `--fork` we are in one namespace and our children in a new one.
+fn are_children_with_us(proc: &OwnedFd) -> bool {
+    let ours = readlinkat(proc, "self/ns/pid", vec![]);
+    match (ours, readlinkat(proc, "self/ns/pid_for_children", vec![])) {
+        (Ok(ours), Ok(theirs)) => ours == theirs,
+        // It is there, but leads nowhere: nobody has been born in it yet.
+        (Ok(_), Err(Errno::NOENT)) => {
+            statat(proc, "self/ns/pid_for_children", AtFlags::SYMLINK_NOFOLLOW).is_err()
+        }
+        _ => true,
+    }
+}
+
+/// Whether there may be processes that we are not shown (`hidepid`).
+pub(crate) fn hides_some() -> bool {
+    *HIDES.get_or_init(|| {
+        let mounts = read("self/mountinfo").unwrap_or_default();
+        let mounts = String::from_utf8_lossy(&mounts).into_owned();
+        let mut procs = mounts.lines().filter(|line| line.contains(" - proc "));
+        procs.any(|line| line.contains("hidepid=") && !line.contains("hidepid=off"))
+    })
+}
+
+fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    read_in(open().map_err(io::Error::other)?, path.as_ref())
+}
+
+fn read_in(proc: &OwnedFd, path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    let file = openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    File::from(file).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Every process that can be seen.
 pub(crate) fn all() -> io::Result<Vec<Process>> {
     let mut found = vec![];
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        if let Some(pid) = name.to_str().and_then(number).and_then(Pid::from_raw) {
-            // Who ended since the directory was read is not in the result.
-            found.extend(look(pid));
+    for entry in Dir::read_from(open().map_err(io::Error::other)?)? {
+        let entry = entry?;
+        let pid = entry.file_name().to_str().ok().and_then(number).and_then(Pid::from_raw);
+        let Some(pid) = pid else { continue };
+        match try_look(pid) {
+            Ok(process) => found.extend(process),
+            // It ended since the directory was read, or is another user's and hidden (`hidepid`). Any other
+            // error, a lack of descriptors say, must not look like the end of a process.
+            Err(error) if is_about_the_process(&error) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(found)
 }
 
-/// One process, if it exists.
+fn is_about_the_process(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOENT | Errno::SRCH | Errno::ACCESS | Errno::PERM))
+}
+
+/// One process, if it exists and can be seen.
 pub(crate) fn look(pid: Pid) -> Option<Process> {
-    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
-    parse_stat(pid, &stat)
+    try_look(pid).ok()?
+}
+
+fn try_look(pid: Pid) -> io::Result<Option<Process>> {
+    Ok(parse_stat(pid, &read(format!("{}/stat", pid.as_raw_pid()))?))
 }
 
 fn number(text: &str) -> Option<i32> {
@@ -78,19 +198,11 @@ pub(crate) fn parse_stat(pid: Pid, stat: &[u8]) -> Option<Process> {
 /// cannot be read: another user's process. `None` where there is nothing: it was given nothing, or
 /// is in the middle of an `exec` and has nothing for a moment.
 pub(crate) fn was_given(pid: Pid, entry: &str) -> Option<bool> {
-    match fs::read(format!("/proc/{}/environ", pid.as_raw_pid())) {
+    match read(format!("{}/environ", pid.as_raw_pid())) {
         Ok(environ) if environ.is_empty() => None,
         Ok(environ) => Some(environ.split(|&b| b == 0).any(|given| given == entry.as_bytes())),
         Err(_) => Some(false),
     }
-}
-
-/// The signals that this process was told to ignore by whoever started it (`nohup`, a shell's
-/// background job), as a bit mask.
-pub(crate) fn ignored_signals() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Whether a bit mask of signals contains this one.
@@ -112,9 +224,9 @@ pub(crate) fn parse_pid(text: &str) -> Result<i32, String> {
 /// Whether two processes run one program, as a shell and its subshells do. Where that cannot be
 /// seen, the first is taken at its word.
 pub(crate) fn run_the_same(a: i32, b: i32) -> bool {
-    let program = |pid: i32| fs::read_link(format!("/proc/{pid}/exe"));
+    let program = |pid: i32| readlinkat(open().ok()?, format!("{pid}/exe"), vec![]).ok();
     match (program(a), program(b)) {
-        (Ok(a), Ok(b)) => a == b,
+        (Some(a), Some(b)) => a == b,
         _ => true,
     }
 }

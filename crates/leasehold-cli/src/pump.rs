@@ -13,13 +13,12 @@ use std::time::Duration;
 
 use leasehold::env::{Env, Host};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::exit::Exit;
-use crate::keeper;
+use crate::{inherited, keeper};
 
 /// The hidden subcommand.
 pub(crate) const COMMAND: &str = "__stderr";
@@ -89,12 +88,15 @@ impl Pump {
 
 /// The whole life of that process: stdin is the pipe, stdout leads to our parent.
 pub(crate) fn main() -> Exit {
+    inherited::close_descriptors();
     let _ = rustix::thread::set_name(c"lh-stderr");
     // Neither a terminal's signals nor a `pkill leasehold` shall cut off what is still to be said.
     let _ = rustix::process::setsid();
     let _ = keeper::let_signals_pass();
     let _ = std::env::set_current_dir("/");
-    match (Copy { tail: VecDeque::new(), ended: false }).all() {
+    // A pipe without another end, and not /dev/null, which need not be there.
+    let Ok((nowhere, _)) = io::pipe() else { return Exit::Unreachable };
+    match (Copy { tail: VecDeque::new(), ended: false, nowhere: nowhere.into() }).all() {
         Ok(()) => Exit::Done,
         Err(_) => Exit::Unreachable,
     }
@@ -104,15 +106,16 @@ struct Copy {
     tail: VecDeque<u8>,
     /// The pipe has been written to by nobody any more, or nobody reads our stderr.
     ended: bool,
+    /// What takes the place of a descriptor that is closed.
+    nowhere: OwnedFd,
 }
 
 impl Copy {
     fn all(mut self) -> Result<(), Errno> {
-        let nowhere = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty())?;
         while !self.is_asked()? {
             let mut bytes = vec![];
             self.read(&mut bytes)?;
-            self.write(&bytes, &nowhere);
+            self.write(&bytes);
         }
         // What the command wrote before its end is there. What comes now is somebody else's.
         let mut rest = vec![];
@@ -120,12 +123,12 @@ impl Copy {
             self.read(&mut rest)?;
         }
         self.answer();
-        self.write(&rest, &nowhere);
-        let _ = rustix::stdio::dup2_stdout(&nowhere);
+        self.write(&rest);
+        let _ = rustix::stdio::dup2_stdout(&self.nowhere);
         while !self.ended {
             let mut bytes = vec![];
             self.read(&mut bytes)?;
-            self.write(&bytes, &nowhere);
+            self.write(&bytes);
         }
         Ok(())
     }
@@ -161,22 +164,27 @@ impl Copy {
         Ok(())
     }
 
-    /// If nobody reads any more, the command shall learn it as it would without us.
-    fn write(&mut self, mut bytes: &[u8], nowhere: &OwnedFd) {
+    /// If nobody reads any more, the command learns it as it would without us, by SIGPIPE. Any other error is
+    /// no reason to end it: a full disk, a file that may not grow, a broken device. Then the bytes are lost.
+    fn write(&mut self, mut bytes: &[u8]) {
         let stderr = rustix::stdio::stderr();
         while !bytes.is_empty() {
             match rustix::io::write(stderr, bytes) {
-                Ok(n) => bytes = &bytes[n..],
+                Ok(n) if n > 0 => bytes = &bytes[n..],
                 Err(Errno::INTR) => {}
                 // Others may have made it so.
                 Err(Errno::AGAIN) => {
-                    let _ = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None);
+                    match poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], None) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(_) => return,
+                    }
                 }
-                Err(_) => {
+                Err(Errno::PIPE) => {
                     self.ended = true;
-                    let _ = rustix::stdio::dup2_stdin(nowhere);
+                    let _ = rustix::stdio::dup2_stdin(&self.nowhere);
                     return;
                 }
+                Ok(_) | Err(_) => return,
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::shim::{self, Resolved};
 use crate::show::say;
 use crate::signals::{Caught, Signals};
 use crate::supervise::{Ended, Holding, Rules, cannot};
-use crate::{place, times};
+use crate::{place, procs, times};
 
 /// How long the store may take to confirm the release.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
@@ -33,6 +33,7 @@ pub(crate) async fn run(mut options: Run, backend: Option<&str>) -> Result<Exit,
     let rules = Rules::new(options.wanted.ttl(), options.grace, has_terminal)?;
     // Found before any waiting: a typing error should not show an hour later.
     let command = shim::resolve(options.command)?;
+    procs::require()?;
     let mut signals = Signals::listen(has_terminal).map_err(cannot("listen to signals"))?;
     let client = tokio::select! {
         biased;

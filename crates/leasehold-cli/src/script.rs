@@ -100,6 +100,8 @@ async fn ask_session(
     options: &Acquire,
     words: impl Iterator<Item = OsString>,
 ) -> Result<Result<Value, Exit>, Failure> {
+    // A session is started by way of our own number.
+    procs::require()?;
     let system = |e: std::io::Error| Failure::new(Exit::NotExecutable, e.to_string());
     let mut signals = Signals::listen(true).map_err(system)?;
     let parent = getppid().map_or(0, Pid::as_raw_pid);

@@ -5,13 +5,16 @@
 //! that was started with our holder id in its environment (a program may clear it).
 
 use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use leasehold::env::{Env, Host};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open, pidfd_send_signal,
+    Pid, PidfdFlags, Signal, getsid, kill_process, kill_process_group, pidfd_open,
+    pidfd_send_signal, test_kill_process_group,
 };
 
 use crate::keeper;
@@ -28,12 +31,15 @@ pub(crate) struct Section {
     /// When we started: they started later.
     since: u64,
     root: Option<Root>,
+    /// The root's process descriptor, if the root was there.
+    life: Option<OwnedFd>,
 }
 
 /// The process that the section began with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Root {
     pub(crate) pid: Pid,
+    /// 0 where /proc does not show it: another user's, under `hidepid`.
     pub(crate) start: u64,
     pub(crate) session: i32,
     /// Whether it leads a process group of its own, in which everybody is a member.
@@ -42,15 +48,22 @@ pub(crate) struct Root {
 
 impl Root {
     /// A child of ours that was not waited for, so that its pid is its own.
-    pub(crate) fn of_child(pid: Pid, own_group: bool) -> Option<Root> {
-        let process = procs::look(pid)?;
-        Some(Root { pid, start: process.start, session: process.session, own_group })
+    pub(crate) fn of_child(pid: Pid, own_group: bool) -> Root {
+        let (start, session) = match procs::look(pid) {
+            Some(process) => (process.start, process.session),
+            None => (0, getsid(Some(pid)).map_or(0, Pid::as_raw_pid)),
+        };
+        Root { pid, start, session, own_group }
     }
 }
 
 /// How often to look at a process whose environment cannot be seen, a millisecond apart: an `exec`
 /// hides it for less.
 const EXEC_LOOKS: u32 = 5;
+
+/// How long to rest between two looks at processes that do not end: the first time, and at most.
+const REST_MIN: Duration = Duration::from_millis(1);
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How far to look.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,12 +78,21 @@ impl Section {
     /// A section that has no process yet.
     pub(crate) fn new(holder: &str) -> Section {
         let since = procs::look(rustix::process::getpid()).map_or(0, |us| us.start);
-        Section { cookie: format!("{COOKIE}={holder}"), since, root: None }
+        Section { cookie: format!("{COOKIE}={holder}"), since, root: None, life: None }
     }
 
     /// Its first process.
     pub(crate) fn begins_with(&mut self, root: Root) {
         self.root = Some(root);
+        let life = pidfd_open(root.pid, PidfdFlags::empty()).ok();
+        // If its number is another's by now, that one is seen with another start.
+        let is_other = procs::look(root.pid).is_some_and(|seen| seen.start != root.start);
+        self.life = life.filter(|_| !is_other);
+    }
+
+    /// Whether it has had a first process.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.root.is_some()
     }
 
     /// Sends a signal to every member but those below another leasehold: that one hands it on.
@@ -116,42 +138,78 @@ impl Section {
         let mut found = self.signal_blindly(Signal::KILL);
         let mut look = Look::Kin;
         let mut empty = 0;
+        let mut rest = REST_MIN;
         loop {
-            let all = procs::all().map_err(|error| format!("cannot read /proc: {error}"))?;
-            let mut members = vec![];
-            // Each is killed as it is found, and not after all were looked at.
-            for member in self.members_among(&all, look, |_| false) {
-                if !is_keeper(member) {
-                    send(member, Signal::KILL);
+            let seen = self.kill_seen(look);
+            let left = patience.map(|p| p.saturating_sub(Host.now().moment.longest_since(begun)));
+            match &seen {
+                Ok(seen) if seen.members.is_empty() && !seen.hides_one => {
+                    if look == Look::All {
+                        empty += 1;
+                        // One look is not one moment: a process may have been made behind its back.
+                        if empty == 2 {
+                            return Ok(found);
+                        }
+                    }
+                    look = Look::All;
+                    continue;
                 }
-                members.push(member.clone());
-            }
-            if members.is_empty() && look == Look::All {
-                empty += 1;
-                // One look is not one moment: a process may have been made behind its back.
-                if empty == 2 {
-                    return Ok(found);
-                }
-                continue;
+                Ok(seen) => found |= !seen.members.is_empty(),
+                Err(_) => {}
             }
             empty = 0;
-            found |= !members.is_empty();
-            // Who cannot be killed (another user's) may still make new members: look again soon.
-            let mut slice = Duration::from_secs(1);
-            if let Some(patience) = patience {
-                let left = patience.saturating_sub(Host.now().moment.longest_since(begun));
-                if left.is_zero() {
-                    let pids: Vec<_> = members.iter().map(|m| m.pid.as_raw_pid()).collect();
-                    return Err(format!("processes that do not end: {pids:?}"));
-                }
-                slice = slice.min(left);
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(match seen {
+                    Ok(seen) => seen.problem(),
+                    Err(error) => format!("cannot read /proc: {error}"),
+                });
             }
             // After the quick look comes the thorough one, before any waiting.
             if look == Look::All {
-                await_ends(&members, slice);
+                // Who cannot be killed (another user's) may still make new members: look again soon.
+                let slice = left.unwrap_or(REST_MAX).min(REST_MAX);
+                if let Ok(seen) = &seen {
+                    await_ends(&seen.members, slice);
+                }
+                // What cannot be waited for must not keep a processor busy either.
+                pause(rest.min(slice));
+                rest = (rest * 2).min(REST_MAX);
             }
             look = Look::All;
         }
+    }
+
+    /// Kills the members that are found. Each is killed as it is found, and not after all were looked at.
+    fn kill_seen(&self, look: Look) -> io::Result<Seen> {
+        let all = procs::all()?;
+        let mut members = vec![];
+        for member in self.members_among(&all, look, |_| false) {
+            if !is_keeper(member) {
+                send(member, Signal::KILL);
+            }
+            members.push(member.clone());
+        }
+        let hides_one = self.hides_one(&all);
+        if let Some(root) = self.root.filter(|root| hides_one && root.own_group && root.start != 0)
+        {
+            // All that is left of the group: it was started as us, and became another user.
+            let _ = kill_process_group(root.pid, Signal::KILL);
+        }
+        Ok(Seen { members, hides_one })
+    }
+
+    /// Whether some of it is not shown to us (`hidepid`), because it is another user's or may not be looked
+    /// into: the first process, or all that is left of its group.
+    fn hides_one(&self, all: &[Process]) -> bool {
+        let Some(root) = self.root.filter(|_| procs::hides_some()) else { return false };
+        let shows_root = all.iter().any(|p| p.pid == root.pid);
+        if !shows_root && self.life.as_ref().is_some_and(|life| !has_ended(life)) {
+            return true;
+        }
+        // A zombie that is shown may be all that there is. It has to go before that can be known.
+        root.own_group
+            && !all.iter().any(|p| !p.ended && p.group == root.pid.as_raw_pid())
+            && test_kill_process_group(root.pid) != Err(Errno::SRCH)
     }
 
     /// The members that run. Descendants of a process that `hides` them count only if they are
@@ -188,7 +246,7 @@ impl Section {
 
     fn has_cookie(&self, process: &Process) -> bool {
         // Most need no further look, which matters when there is little time.
-        let since = self.root.map_or(self.since, |root| root.start);
+        let since = self.root.map_or(0, |root| root.start).max(self.since);
         if process.is_kernels || process.start < since {
             return false;
         }
@@ -210,18 +268,40 @@ impl Section {
         })
     }
 
-    /// What can be done without looking around. True if there was somebody to hear it.
+    /// What can be done without looking around. True if there was a process to hear it. As long as the first
+    /// process lives, its number and that of its group cannot be those of strangers.
     fn signal_blindly(&self, signal: Signal) -> bool {
-        let Some(root) = self.root else { return false };
-        if procs::look(root.pid).is_some_and(|process| process.start != root.start) {
+        let (Some(root), Some(life)) = (self.root, &self.life) else { return false };
+        if root.start == 0 || has_ended(life) {
             return false;
         }
         let sent = match root.own_group {
             true => kill_process_group(root.pid, signal),
-            false => kill_process(root.pid, signal),
+            false => pidfd_send_signal(life, signal),
         };
         sent.is_ok()
     }
+}
+
+/// What a look found.
+struct Seen {
+    members: Vec<Process>,
+    /// There is one more, which is not shown to us.
+    hides_one: bool,
+}
+
+impl Seen {
+    fn problem(&self) -> String {
+        let mut pids: Vec<_> = self.members.iter().map(|m| m.pid.to_string()).collect();
+        if self.hides_one {
+            pids.push("another user's, which /proc does not show".into());
+        }
+        format!("processes that do not end: {}", pids.join(", "))
+    }
+}
+
+fn has_ended(life: &OwnedFd) -> bool {
+    poll(&mut [PollFd::new(life, PollFlags::IN)], Some(&timespec(Duration::ZERO))) == Ok(1)
 }
 
 fn is_keeper(process: &Process) -> bool {

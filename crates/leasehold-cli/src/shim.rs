@@ -7,7 +7,8 @@
 //! between our last look at the lease and this, and the keeper, who found nobody to kill, is gone.
 //! Before that time the keeper is there and finds us by our environment.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,7 +20,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use crate::exit::{Exit, Failure};
-use crate::show;
+use crate::{inherited, show};
 
 /// The hidden subcommand.
 pub(crate) const COMMAND: &str = "__exec";
@@ -88,23 +89,30 @@ impl Resolved {
     /// The shim that becomes this command, if it comes to it before the keeper kills, `until` by
     /// `CLOCK_BOOTTIME`. What it inherits is the command's.
     pub(crate) fn shim(&self, until: Duration) -> Command {
+        let us = std::process::id();
         let mut shim = Command::new("/proc/self/exe");
-        shim.arg0("leasehold").arg(COMMAND).arg(std::process::id().to_string());
+        shim.arg0("leasehold").arg(COMMAND).arg(us.to_string());
         shim.arg(until.as_nanos().to_string());
+        shim.arg(inherited::word());
         shim.arg(&self.path).args(&self.words);
         shim.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
         shim
     }
 }
 
-/// The shim's whole life: the pid of its parent, until when it may begin, the path, and the words
-/// as they were typed.
+/// The shim's whole life: the pid of its parent, until when it may begin, the signals of the command, the
+/// path, and the words as they were typed.
 pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     let parent = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
     let until = arguments.next().and_then(|nanos| nanos.to_str()?.parse().ok());
-    let (Some(parent), Some(until), Some(path), Some(name)) =
-        (parent, until, arguments.next(), arguments.next())
-    else {
+    let signals = arguments.next();
+    let (Some(parent), Some(until), Some(signals), Some(path), Some(name)) = (
+        parent,
+        until,
+        signals.as_deref().and_then(OsStr::to_str),
+        arguments.next(),
+        arguments.next(),
+    ) else {
         show::say("this subcommand is for leasehold itself");
         return Exit::Usage;
     };
@@ -119,9 +127,15 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     if Host.now().moment.boot >= Duration::from_nanos(until) {
         return Exit::Lost;
     }
-    // `exec` restores what the runtime changed: SIGPIPE and the signal mask are as for any program.
-    let error = Command::new(path).arg0(&name).args(arguments).exec();
-    let errno = Errno::from_io_error(&error).unwrap_or(Errno::NOEXEC);
+    if inherited::restore(signals).is_none() {
+        return Exit::Usage;
+    }
+    let environment = inherited::environment(&parent.to_string());
+    let words: Vec<_> = std::iter::once(name.clone()).chain(arguments).filter_map(c_text).collect();
+    let path = c_text(path).unwrap_or_default();
+    // Not that of the standard library, which has an opinion on the signals of what it starts.
+    let Err(errno) = nix::unistd::execvpe(&path, &words, &environment);
+    let errno = Errno::from_raw_os_error(errno as i32);
     let failure = match errno {
         // The file is there, or was a moment ago: it is its interpreter that is missing.
         Errno::NOENT => Failure::new(
@@ -132,6 +146,11 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     };
     show::say(&failure.message);
     failure.exit
+}
+
+/// Arguments that came to us have no zero in them.
+fn c_text(text: OsString) -> Option<CString> {
+    CString::new(text.into_vec()).ok()
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::signal::{
     SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+    SIGXFSZ,
 };
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 
 use crate::exit::Exit;
-use crate::procs;
+use crate::{inherited, procs};
 
 /// A signal that came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,15 +53,21 @@ impl Signals {
     /// Starts to listen. Signals that we were started to ignore stay ignored, so that a command
     /// under `nohup` survives what it would survive without us.
     pub(crate) fn listen(with_terminal: bool) -> io::Result<Signals> {
-        let ignored = procs::ignored_signals();
+        let ignored = inherited::ignored();
+        inherited::unblock();
         let mut wanted = vec![SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM];
         if !with_terminal {
             // A terminal tells its foreground itself of a new size, and its shell, of `fg`.
             wanted.extend([SIGWINCH, SIGCONT]);
         }
         wanted.retain(|signal| !procs::contains(ignored, *signal));
-        // Whoever started us with SIGCHLD ignored would make the kernel forget how the child ended.
+        // Whoever started us with SIGCHLD ignored would make the kernel forget how the child ended. It is
+        // the one signal that the command does not find as it reached us, but with its default.
         signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)))?;
+        if !procs::contains(ignored, SIGXFSZ) {
+            // A file that may not grow (`ulimit -f`), the store's or stderr, is an error that is told.
+            signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+        }
         let (read, write) = UnixStream::pair()?;
         read.set_nonblocking(true)?;
         write.set_nonblocking(true)?;

@@ -9,6 +9,7 @@ use leasehold::core::deadline::{Moment, belief};
 use leasehold::env::{Env, Host};
 use leasehold::{Client, Guard};
 use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::low_level::signal_name;
 use tokio::process::{Child, Command};
 
 use crate::exit::{Exit, Failure};
@@ -17,10 +18,13 @@ use crate::section::{COOKIE, Root, Section};
 use crate::shim::Resolved;
 use crate::show::say;
 use crate::signals::{Caught, Signals};
-use crate::{procs, times};
+use crate::{orphans, procs, times};
 
 /// How long killed processes may take to be gone before we stop waiting (the keeper does not).
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a command may go on after a signal that asks to end before we say that it does.
+const REMARK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is fixed for the time of the section.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +97,10 @@ pub(crate) struct Holding<'a> {
     began: Moment,
     /// Since when the command is asked to end, because it has run for too long.
     late: Option<Moment>,
+    /// The first signal that was passed on and asks to end, and when, until that was remarked upon.
+    asked: Option<(i32, Moment)>,
+    /// Whether that was.
+    remarked: bool,
     /// What reached us, and by us the command.
     caught: Vec<Caught>,
 }
@@ -111,7 +119,8 @@ impl<'a> Holding<'a> {
         let holder = guard.holder().to_string();
         let liveness = client.liveness();
         let allowance = kill_allowance(rules.ttl);
-        let kept = Kept::start(&holder, liveness.as_deref(), guard.deadline(), allowance);
+        let (liveness, deadline) = (liveness.as_deref(), guard.deadline());
+        let kept = Kept::start(guard.name(), &holder, liveness, deadline, allowance);
         let mut kept = tokio::select! {
             biased;
             signal = signals.ending() => return Err(Ok(signal.exit())),
@@ -133,12 +142,26 @@ impl<'a> Holding<'a> {
         let child = Command::from(shim).spawn().map_err(|e| Err(cannot("start a process")(e)))?;
         let mut section = Section::new(&holder);
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        if let Some(root) = pid.and_then(|pid| Root::of_child(pid, !rules.has_terminal)) {
+        orphans::is_ours(pid);
+        if let Some(root) = pid.map(|pid| Root::of_child(pid, !rules.has_terminal)) {
             section.begins_with(root);
             kept.begins_with(root);
         }
         let began = Host.now().moment;
-        Ok(Holding { guard, kept, section, child, pid, rules, began, late: None, caught: vec![] })
+        let (late, asked, remarked, caught) = (None, None, false, vec![]);
+        Ok(Holding {
+            guard,
+            kept,
+            section,
+            child,
+            pid,
+            rules,
+            began,
+            late,
+            asked,
+            remarked,
+            caught,
+        })
     }
 
     /// Waits for the end of the command, and brings it about when the lock is lost or the time is up.
@@ -147,7 +170,7 @@ impl<'a> Holding<'a> {
         // A renewal before this moment was not seen as one.
         self.kept.renewed(self.guard.deadline());
         loop {
-            let to_look = self.to_grace().min(self.to_deadline());
+            let to_look = self.to_grace().min(self.to_deadline()).min(self.to_remark());
             tokio::select! {
                 biased;
                 status = self.child.wait() => {
@@ -157,8 +180,10 @@ impl<'a> Holding<'a> {
                 lost = self.guard.lost() => return Ok(self.lost(&lost.to_string()).await),
                 Some(deadline) = renewals.next() => self.kept.renewed(deadline),
                 () = self.kept.gone() => {
-                    let why = "the keeper process has ended, or ends the command";
-                    return Ok(self.lost(why).await);
+                    let name = self.guard.name();
+                    let why =
+                        format!("the keeper process of {name:?} has ended, or ends the command");
+                    return Ok(self.lost(&why).await);
                 }
                 caught = signals.next() => self.forward(caught),
                 () = Host.sleep(to_look) => {
@@ -180,14 +205,16 @@ impl<'a> Holding<'a> {
             }
             return Some(self.lost(&why).await);
         }
+        self.remark();
         if !self.to_deadline().is_zero() {
             return None;
         }
         if self.late.is_none() {
             let (deadline, grace) = (self.rules.deadline.unwrap_or_default(), self.rules.grace);
             let (deadline, grace) = (times::show(deadline), times::show(grace));
+            let name = self.guard.name();
             say(&format!(
-                "it has run for {deadline}, its deadline: the command has {grace} to end"
+                "{name:?} has run for {deadline}, its deadline: the command has {grace} to end"
             ));
             // Nothing blocks here: it may want to save a checkpoint, and the lease is renewed.
             self.section.signal(Signal::TERM);
@@ -210,6 +237,31 @@ impl<'a> Holding<'a> {
         self.kept.time_left().saturating_sub(grace)
     }
 
+    /// How long until it is said that the command goes on though it was asked to end.
+    fn to_remark(&self) -> Duration {
+        let ran = |since| Host.now().moment.longest_since(since);
+        self.asked.map_or(Duration::MAX, |(_, since)| REMARK_PATIENCE.saturating_sub(ran(since)))
+    }
+
+    /// Says so, if it is time. A person who waits for the lock to be free has to know what it waits for.
+    fn remark(&mut self) {
+        if !self.to_remark().is_zero() {
+            return;
+        }
+        let Some((number, _)) = self.asked.take() else { return };
+        self.remarked = true;
+        let signal = signal_name(number).unwrap_or("the signal");
+        let or = match self.rules.deadline {
+            Some(deadline) => format!(", or its deadline of {} is over", times::show(deadline)),
+            None => String::new(),
+        };
+        let name = self.guard.name();
+        say(&format!(
+            "{name:?}: {signal} was passed on to the command, which still runs: the lock is held \
+             until the command ends{or}"
+        ));
+    }
+
     /// How long the command may run on, or end.
     fn to_deadline(&self) -> Duration {
         let (since, span) = match self.late {
@@ -223,6 +275,10 @@ impl<'a> Holding<'a> {
     /// Hands a signal on. What the kernel sent to us by a terminal it sent to the command too.
     fn forward(&mut self, caught: Caught) {
         self.caught.push(caught);
+        // A program may use a terminal's Ctrl-C for something else than its end.
+        if caught.ends() && !caught.by_kernel && !self.remarked && self.asked.is_none() {
+            self.asked = Some((caught.number, Host.now().moment));
+        }
         let Some(signal) = procs::signal(caught.number) else { return };
         match self.pid {
             // The child was not waited for, so the number is still its own. If all have ended, they
@@ -250,7 +306,8 @@ impl<'a> Holding<'a> {
         // the store was away; then the lock is as good as lost, also if a renewal comes after all.
         let killed = status.signal() == Some(Signal::KILL.as_raw());
         if self.kept.is_gone() || (killed && self.kept.time_left().is_zero()) {
-            return self.lost("the lease was not renewed in time").await;
+            let why = format!("the lease of {:?} was not renewed in time", self.guard.name());
+            return self.lost(&why).await;
         }
         Ended::Itself(status)
     }
@@ -281,19 +338,26 @@ impl<'a> Holding<'a> {
         self.kill().await
     }
 
-    /// Kills what there is of the section. Says whether all are dead.
+    /// Kills what there is of the section, and says on stderr how it ended. Says whether all are dead.
     async fn kill(&mut self) -> bool {
-        match self.section.kill_and_wait(Some(KILL_PATIENCE)) {
-            Ok(_) => {
+        let name = self.guard.name();
+        let before = self.child.try_wait().ok().flatten();
+        let killed = self.section.kill_and_wait(Some(KILL_PATIENCE));
+        let (ended, are_dead) = match (before, killed) {
+            (None, Ok(_)) => {
                 // All are dead, the child too: this does not block.
                 let _ = self.child.wait().await;
-                true
+                ("the command was killed".into(), true)
             }
-            Err(problem) => {
-                say(&problem);
-                false
+            (Some(status), Ok(found)) => {
+                let others = if found { ", and what it had started was killed" } else { "" };
+                let code = Exit::of_child(status).code();
+                (format!("the command has ended, with exit code {code}{others}"), true)
             }
-        }
+            (_, Err(problem)) => (format!("{problem}; the keeper waits for their end"), false),
+        };
+        say(&format!("{name:?}: {ended}"));
+        are_dead
     }
 }
 

@@ -72,6 +72,8 @@ impl Asker {
         let stderr = std::io::stderr().as_fd().try_clone_to_owned().map_err(failed)?;
         shell.stdin(Stdio::null()).stdout(stderr);
         shell.env("LEASEHOLD_NAME", &self.name).env("LEASEHOLD_KEY", &self.key);
+        // Sockets of a socket activation are for the command.
+        shell.env_remove("LISTEN_PID").env_remove("LISTEN_FDS").env_remove("LISTEN_FDNAMES");
         let status = Command::from(shell).kill_on_drop(true).status().await.map_err(failed)?;
         match status.code() {
             Some(0) => Ok(true),

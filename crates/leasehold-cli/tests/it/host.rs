@@ -73,7 +73,8 @@ fn a_command_does_not_begin_after_its_lease() {
     // even for the moment until we notice.
     let world = World::new();
     let parent = std::process::id().to_string();
-    let shim = |until: &str| world.run(&["__exec", &parent, until, "/bin/echo", "echo", "ran"]);
+    let shim =
+        |until: &str| world.run(&["__exec", &parent, until, "0:0", "/bin/echo", "echo", "ran"]);
     assert_eq!(shim("1").expect(79).out, "");
     assert_eq!(shim(&u64::MAX.to_string()).expect(0).out, "ran\n");
 }

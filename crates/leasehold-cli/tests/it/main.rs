@@ -16,6 +16,7 @@ mod readme;
 mod shell;
 mod spanner;
 mod store;
+mod surroundings;
 mod terminal;
 mod told;
 mod tools;

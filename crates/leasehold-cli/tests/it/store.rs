@@ -169,7 +169,7 @@ pub(crate) fn with_backend<T>(url: &str, act: impl AsyncFnOnce(Arc<dyn Backend>)
 }
 
 /// Tells the test command what did not run.
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     let Some(path) = std::env::var_os("LEASEHOLD_SKIPPED_FILE") else { return };
     let file = fs::OpenOptions::new().append(true).create(true).open(path);
     // One write, so that lines of several processes do not mix.
