@@ -1,17 +1,25 @@
 //! A client in another language, written after the documents, shares our locks.
 
-use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
-
 use crate::world::{Running, World, end};
+
+mod planted;
+mod vectors;
+
+/// The Python client.
+const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/other");
 
 /// The Python client with these words, or `None` and a line in the report where no Python is.
 fn python(world: &World, words: &[&str]) -> Option<Command> {
+    python_file(world, &format!("{CLIENT}/leasehold.py"), words)
+}
+
+/// A program in Python with these words.
+fn python_file(world: &World, file: &str, words: &[&str]) -> Option<Command> {
     let found = Command::new("python3").arg("--version").stdout(Stdio::null()).status();
     if !found.is_ok_and(|status| status.success()) {
         if let Some(path) = std::env::var_os("LEASEHOLD_SKIPPED_FILE") {
@@ -21,10 +29,9 @@ fn python(world: &World, words: &[&str]) -> Option<Command> {
         }
         return None;
     }
-    let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/other/leasehold.py");
     let mut command = Command::new("python3");
     // Without `-B` it would leave compiled files beside its source.
-    command.args(["-B", client]).args(words);
+    command.args(["-B", file]).args(words);
     Some(world.prepared(command))
 }
 
@@ -33,125 +40,6 @@ fn python_run(world: &World, options: &[&str], run: &[&str]) -> Option<Command> 
     let store = world.backend();
     let words = [&["run", &store, "x"], options, &["--"], run].concat();
     python(world, &words)
-}
-
-/// The bytes of a vector.
-fn bytes(vector: &Value) -> Vec<u8> {
-    let text = |name: &str| vector[name].as_str().unwrap_or_default();
-    if let Some(hex) = vector["hex"].as_str() {
-        let byte = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).expect("two digits");
-        return (0..hex.len()).step_by(2).map(byte).collect();
-    }
-    let times = usize::try_from(vector["times"].as_u64().unwrap_or_default()).expect("it fits");
-    let long = text("before").to_owned() + &text("repeat").repeat(times) + text("after");
-    vector["record"].as_str().map_or(long, str::to_owned).into_bytes()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// What a change is asked for with, as the head of the vectors says.
-fn change(vector: &Value) -> Value {
-    let (first, now) = (1_700_000_099_999_u64, 1_700_000_100_000_u64);
-    let me = "0102030405060708090a0b0c0d0e0f10";
-    let (name, with) = match vector["change"].as_str().expect("it is named") {
-        "acquire" => {
-            let holder = json!({"id": me, "label": "bob@web-2 pid 12", "ttl_ms": 30_000});
-            ("acquire", json!({"first": first, "now": now, "holder": holder}))
-        }
-        "renew" => ("renew", json!({})),
-        "release" if vector["by"] == me => ("give_up", json!({"first": first, "now": now})),
-        "release" => ("release", json!({"now": now})),
-        "start" => {
-            let holder = json!({"id": me, "label": "bob@web-2 pid 12", "ttl_ms": 30_000});
-            ("start", json!({"first": first, "now": now, "holder": holder, "key": "v2"}))
-        }
-        "save" => ("save", json!({"checkpoint": "row 7"})),
-        "done" => ("complete", json!({"now": now, "state": "done", "code": 0, "text": "42 rows"})),
-        "failed" => {
-            ("complete", json!({"now": now, "state": "failed", "code": 1, "text": "disk full"}))
-        }
-        "reset" => ("reset", json!({"now": now, "by": "ops@desk", "reason": "host is gone"})),
-        "force" => ("force", json!({"now": now, "by": "ops@desk", "reason": "host is gone"})),
-        other => panic!("a change without a name in the other language: {other}"),
-    };
-    let before = vector["before"].as_str().map(|record| hex(record.as_bytes()));
-    json!({"record": before, "change": name, "with": with, "write": format!("{:032x}", 7)})
-}
-
-/// A record that one client writes and another takes for damaged stops everybody, and one that it
-/// takes for free lets two in. So both agree on every vector, byte for byte.
-#[test]
-fn it_agrees_on_every_record() {
-    let world = World::new();
-    let Some(mut command) = python(&world, &["records"]) else { return };
-    let vectors: Value =
-        serde_json::from_str(include_str!("../../../../docs/record-vectors.json")).expect("JSON");
-    let all = |kind: &str| vectors[kind].as_array().expect("an array").clone();
-    let mut cases: Vec<(String, Value, String)> = vec![];
-    let mut add = |vector: &Value, ask: Value, answer: String| {
-        cases.push((vector["name"].to_string(), ask, answer));
-    };
-    for vector in [all("good"), all("alike"), all("bad")].concat() {
-        let record = hex(&bytes(&vector));
-        let answer = match (vector["verdict"].as_str(), vector["as"].as_str()) {
-            (Some(verdict), _) => verdict.to_owned(),
-            (_, Some(same)) => hex(same.as_bytes()),
-            _ => record.clone(),
-        };
-        add(&vector, json!({"record": record}), answer);
-    }
-    for vector in all("changes") {
-        let after = vector["after"].as_str().expect("a record");
-        add(&vector, change(&vector), hex(after.as_bytes()));
-    }
-    let asks: Vec<String> = cases.iter().map(|(_, ask, _)| ask.to_string()).collect();
-    world.write("asks", &asks.join("\n"));
-    command.stdin(File::open(world.path("asks")).expect("it was written"));
-    let seen = end(command).expect(0);
-    let answers: Vec<&str> = seen.out.lines().collect();
-    assert_eq!(answers.len(), cases.len(), "{}", seen.err);
-    for ((name, _, wanted), answer) in cases.iter().zip(answers) {
-        assert_eq!(answer, wanted, "{name}");
-    }
-}
-
-/// The same URL has to be the same place to both, or both hold one lock. So the foreign client reads
-/// each as the vectors have it.
-#[test]
-fn it_agrees_on_every_url() {
-    let world = World::new();
-    let Some(mut command) = python(&world, &["places"]) else { return };
-    let dir = world.path("store");
-    let vectors = include_str!("../../../../docs/url-vectors.json");
-    let vectors = vectors.replace("{dir}", dir.to_str().expect("UTF-8"));
-    let vectors: Value = serde_json::from_str(&vectors).expect("JSON");
-    let all = |kind: &str| vectors[kind].as_array().expect("an array").iter();
-    let mut asks: Vec<(&Value, &Value)> = vec![];
-    for vector in all("good").chain(all("bad")) {
-        asks.push((&vector["url"], &vector["place"]));
-    }
-    for vector in all("alike") {
-        asks.extend([(&vector["url"], &Value::Null), (&vector["as"], &Value::Null)]);
-    }
-    let lines: Vec<String> = asks.iter().map(|(url, _)| url.to_string()).collect();
-    world.write("asks", &lines.join("\n"));
-    command.stdin(File::open(world.path("asks")).expect("it was written"));
-    let seen = end(command).expect(0);
-    let answers: Vec<&str> = seen.out.lines().collect();
-    assert_eq!(answers.len(), asks.len(), "{}", seen.err);
-    let (sole, pairs) = answers.split_at(all("good").len() + all("bad").len());
-    for ((url, place), answer) in asks.iter().zip(sole) {
-        let read: Option<Value> = serde_json::from_str(answer).ok();
-        assert_eq!(read.as_ref(), Some(*place).filter(|place| !place.is_null()), "{url}: {answer}");
-    }
-    for (pair, vector) in pairs.chunks(2).zip(all("alike")) {
-        assert!(pair[0] == pair[1] && pair[0] != "refused", "{}: {pair:?}", vector["name"]);
-    }
 }
 
 /// Each section reads the number and writes the next, so two at a time would lose a count; and

@@ -8,7 +8,6 @@ second process ends the command when this one is stopped: what needs that takes 
 import argparse
 import ctypes
 import getpass
-import json
 import os
 import queue
 import random
@@ -310,34 +309,9 @@ def run_all(args):
         store.end()
 
 
-def records():
-    """For the test vectors: each line asks for a record that is decoded, changed, and encoded."""
-    for line in sys.stdin:
-        ask = json.loads(line)
-        try:
-            record = None if ask["record"] is None else decode(bytes.fromhex(ask["record"]))
-            if "change" in ask:
-                record = getattr(changes, ask["change"])(record, **ask["with"])
-                record["write"] = ask["write"]
-            print(encode(record).hex())
-        except (Newer, Corrupt) as error:
-            print(type(error).__name__.lower())
-
-
-def places():
-    """For the test vectors: the place that each line's URL means."""
-    for line in sys.stdin:
-        try:
-            print(json.dumps(place.read(json.loads(line)), ensure_ascii=False))
-        except ValueError:
-            print("refused")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="do", required=True)
-    commands.add_parser("records", help="answer the tests' questions about records")
-    commands.add_parser("places", help="answer the tests' questions about URLs")
     one = commands.add_parser("run", help="run a command while holding a lock")
     one.add_argument("url", help="file:///dir")
     one.add_argument("name")
@@ -346,9 +320,7 @@ def main():
     one.add_argument("--times", type=int, default=1, help="so many sections, until one fails")
     one.add_argument("--unreliable", action="store_true", help="for tests: much goes wrong")
     one.add_argument("command", nargs="+")
-    args = parser.parse_args()
-    answers = {"records": records, "places": places}
-    return answers[args.do]() if args.do in answers else run_all(args)
+    return run_all(parser.parse_args())
 
 
 if __name__ == "__main__":

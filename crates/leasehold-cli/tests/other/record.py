@@ -1,4 +1,7 @@
-"""The record and the table of changes, as docs/protocol.md and docs/record-vectors.json have them."""
+"""The record and the table of changes, as docs/protocol.md and docs/record-vectors.json have them.
+
+The tests plant mistakes in a copy of this file, each by another text for one that stands here once.
+"""
 
 import base64
 import json
@@ -198,13 +201,16 @@ def encode(record):
 
 
 # The table of changes: what is written over a record, or over None where there is none. The
-# caller adds the write id.
+# caller adds the write id, and writes nothing that `decode` would refuse.
+
+ROOM = 64  # what a record is left to grow by
+ANY = "0" * 32  # a write id, until there is one
 
 
 def free(record, token, first, now, **ended):
     """Nobody holds; `past` tells who did."""
     if record is None:
-        return {"leasehold": 1, "kind": "mutex", "token": first, "holders": []}
+        return {"leasehold": 1, "kind": "mutex", "token": first, "write": ANY, "holders": []}
     after = record | {"token": token, "holders": []}
     for holder in record["holders"]:
         after["past"] = {"label": holder["label"], "id": holder["id"], "unix_ms": now} | ended
@@ -218,25 +224,52 @@ def acquire(record, first, now, holder):
 
 def renew(record):
     (holder,) = record["holders"]
-    return record | {"holders": [holder | {"renewals": (holder["renewals"] + 1) & MOST}]}
+    count = 0 if holder["renewals"] == MOST else holder["renewals"] + 1
+    return record | {"holders": [holder | {"renewals": count}]}
 
 
 def release(record, now):
     return free(record, record["token"], None, now, ended="released")
 
 
-def give_up(record, first, now):
-    return free(record, record and record["token"], first, now, ended="taken-over")
+def give_up(record, first, now, once=False):
+    after = free(record, record and record["token"], first, now, ended="taken-over")
+    return fit(after | {"kind": "once"}) if once else after
 
 
 def force(record, now, by, reason):
     after = free(record, record["token"] + 1, None, now, ended="forced")
     past = after["past"] if record["holders"] else {"label": "", "ended": "forced", "unix_ms": now}
-    return after | {"past": past | {"by": by, "reason": reason}}
+    return fit(after | {"past": past | {"by": by, "reason": reason}})
 
 
-# The same of something that is to be done once. The caller lets go of old keys where a record
-# would outgrow its bounds.
+def repair(damaged, first, now, by, reason):
+    """A free record instead of bytes that are none: what is legible of them is kept."""
+    damaged = damaged[:MOST_BYTES]
+    tokens = [int(digits) for digits in TOKEN.findall(damaged)]
+    kinds = [kind.decode() for kind in KIND.findall(damaged)]
+    token = max([first, *(token + 1 for token in tokens if token < MOST)])
+    kind = next((kind for kind in kinds if kind in KINDS), "mutex")
+    past = {"label": "", "ended": "forced", "unix_ms": now, "by": by, "reason": reason}
+    return free(None, None, min(token, MOST - 1), now) | {"kind": kind, "past": past}
+
+
+TOKEN = re.compile(rb'"token"[ \t\r\n\f]*:[ \t\r\n\f]*"?([0-9]+)')
+KIND = re.compile(rb'"kind"[ \t\r\n\f]*:[ \t\r\n\f]*"([a-z]+)"')
+
+
+# The same of a `once`.
+
+
+def fit(record):
+    """Leaves out the oldest of the earlier keys where the record would outgrow its bounds."""
+    while len(encode(record)) > MOST_BYTES - ROOM:
+        what = record.get("outcome", {})
+        if not what.get("earlier"):
+            break
+        shorter = what | {"earlier": what["earlier"][:-1]}
+        record = record | {"outcome": without(shorter, "earlier", [])}
+    return record
 
 
 def start(record, first, now, holder, key):
@@ -253,12 +286,12 @@ def start(record, first, now, holder, key):
     if earlier:
         new["earlier"] = earlier
     unknown = {k: v for k, v in old.items() if k not in OUTCOME} if old else {}
-    return after | {"outcome": new | unknown}
+    return fit(after | {"outcome": new | unknown})
 
 
 def save(record, checkpoint):
     what = record["outcome"] | {"checkpoint": base64.b64encode(checkpoint.encode()).decode()}
-    return renew(record) | {"outcome": what}
+    return fit(renew(record) | {"outcome": what})
 
 
 def complete(record, now, state, code, text):
@@ -270,7 +303,17 @@ def complete(record, now, state, code, text):
         what["failures"] = min(what.get("failures", 0) + 1, MOST)
     else:
         what = {k: v for k, v in what.items() if k not in ("resumes", "checkpoint")}
-    return release(record, now) | {"outcome": what}
+    return fit(release(record, now) | {"outcome": what})
+
+
+def interrupt(record, now):
+    return fit(release(record, now))
+
+
+def withdraw(record, now, was):
+    """What stood in `was`, before the start, is put back."""
+    after = {k: v for k, v in release(record, now).items() if k != "outcome"}
+    return fit(after | ({"outcome": was["outcome"]} if was and "outcome" in was else {}))
 
 
 def reset(record, now, by, reason):

@@ -74,6 +74,19 @@ async fn a_url_means_the_place_that_the_vector_says() {
     }
 }
 
+/// A name that is too long for a directory is cut, and ends in a hash that another client must make too:
+/// `docs/backends/file.md` has this one to test it with.
+#[tokio::test]
+async fn a_long_name_has_the_directory_that_the_page_says() {
+    let dir = Directory::new("long");
+    let backend = leasehold::open(&dir.put("file://{dir}")).await.expect("it opens");
+    let found = backend.locate(&Key::new("é".repeat(60)).expect("a name"));
+    let (hash, page) =
+        ("~4c507373e6a60ce924dc383c24197072", include_str!("../../../../docs/backends/file.md"));
+    assert_eq!(found, dir.put(&format!("{{dir}}/{}%C3%A{hash}", "%C3%A9".repeat(27))));
+    assert!(page.contains(hash), "the page has another");
+}
+
 /// Two spellings of one place are one place: otherwise two clients would hold one lock.
 #[tokio::test]
 async fn other_spellings_name_the_same_place() {
