@@ -8,19 +8,20 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream as Stream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use leasehold::Section;
 use leasehold::core::record::MAX_CHECKPOINT_BYTES;
 use leasehold::env::{Env, Host};
+use leasehold::{Client, Section};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 
 use crate::cli::{Checkpoint, CheckpointAct};
 use crate::exit::{Exit, Failure};
-use crate::{sessions, show};
+use crate::sessions::{Socket, at};
+use crate::show;
 
 /// The variable with the path of the socket, or with the reason why there is none.
 pub(crate) const SOCKET: &str = "LEASEHOLD_CHECKPOINT";
@@ -35,39 +36,44 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The end of the one who runs the command.
 pub(crate) struct Server {
-    listener: Option<UnixListener>,
+    socket: Option<Socket>,
     /// The path, or the reason why there is none.
     pub(crate) place: OsString,
     newest: Mutex<Option<Vec<u8>>>,
 }
 
 impl Server {
-    /// Begins to listen. Without a directory that can be written to the command runs all the same, and
+    /// Whether there will be one: found out before there is anything to save.
+    pub(crate) fn is_possible(client: &Client) -> Result<(), Failure> {
+        Socket::open(client).map(drop)
+    }
+
+    /// Begins to listen. If that has become impossible meanwhile, the command runs all the same, and
     /// learns the reason when it asks.
-    pub(crate) fn open(section: &Section) -> Server {
+    pub(crate) fn open(client: &Client, section: &Section) -> Server {
         let newest = Mutex::new(section.checkpoint().map(<[u8]>::to_vec));
-        let opened = sessions::dir().and_then(|dir| {
-            sweep(&dir);
-            let path = dir.join(format!("{}.{SUFFIX}", section.guard().holder()));
-            let failed = |e: std::io::Error| format!("cannot listen at {}: {e}", path.display());
+        let opened = Socket::open(client).map_err(|failure| failure.message);
+        let opened = opened.and_then(|mut socket| {
+            socket.path.parent().map(sweep);
             // It gets its name when somebody listens, so that nobody takes it for a left one.
-            let new = path.with_extension("new");
-            let listener = UnixListener::bind(&new).map_err(failed)?;
-            std::fs::rename(new, &path).map_err(failed)?;
-            Ok((listener, path))
+            let named = socket.rename(&format!("{}.{SUFFIX}", section.guard().holder()));
+            named.map(|()| socket).map_err(|e| e.to_string())
         });
-        let (listener, place) = match opened {
-            Ok((listener, path)) => (Some(listener), path.into()),
+        let (socket, place) = match opened {
+            Ok(socket) => {
+                let place = socket.path.clone();
+                (Some(socket), place.into())
+            }
             Err(why) => (None, format!("none: {why}").into()),
         };
-        Server { listener, place, newest }
+        Server { socket, place, newest }
     }
 
     /// Answers one visitor after another, for ever. Cancel-safe: what is being saved is saved.
     pub(crate) async fn serve(&self, section: &Section) -> std::convert::Infallible {
-        let Some(listener) = &self.listener else { return std::future::pending().await };
+        let Some(socket) = &self.socket else { return std::future::pending().await };
         loop {
-            match listener.accept().await {
+            match socket.listener.accept().await {
                 Ok((visitor, _)) => self.answer(section, visitor).await,
                 // Out of descriptors, say: nothing is won by asking again at once.
                 Err(_) => Host.sleep(PATIENCE).await,
@@ -113,21 +119,14 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if self.listener.is_some() {
-            let _ = std::fs::remove_file(&self.place);
-        }
-    }
-}
-
 /// Removes the sockets of those that were killed.
-fn sweep(dir: &std::path::Path) {
+fn sweep(dir: &Path) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let is_run = path.extension().is_some_and(|suffix| suffix == SUFFIX);
         let refused = || {
-            Stream::connect(&path).is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+            at(&path, Stream::connect)
+                .is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
         };
         if is_run && refused() {
             let _ = std::fs::remove_file(path);
@@ -195,8 +194,8 @@ fn bytes(value: Option<OsString>) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn ask(socket: &PathBuf, question: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut stream = Stream::connect(socket)?;
+fn ask(socket: &Path, question: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = at(socket, Stream::connect)?;
     stream.write_all(question)?;
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = vec![];

@@ -35,8 +35,9 @@ Examples:
   leasehold doctor file:///var/lib/locks           may this store be used for locks?
 
 Exit codes: the command's own; 128+n if signal n ended it; 64 usage; 65 damaged record;
-69 store unreachable; 74 stdout cannot be written; 75 not acquired; 76 store unfit for locks;
-77 permission denied; 79 lock lost; 124 ran for too long; 126 not executable; 127 not found.")]
+69 store unreachable; 73 no place for a socket; 74 stdout cannot be written; 75 not acquired;
+76 store unfit for locks; 77 permission denied; 79 lock lost; 124 ran for too long;
+126 not executable; 127 not found.")]
 pub(crate) struct Cli {
     /// The store of the locks, such as file:///var/lib/locks or gs://acme-locks/prod.
     ///

@@ -39,6 +39,8 @@ pub(crate) enum Exit {
     Corrupt,
     /// The store does not answer.
     Unreachable,
+    /// There is no directory for a socket. `EX_CANTCREAT`.
+    NoPlace,
     /// What was asked for could not be written to stdout. `EX_IOERR`.
     NotWritten,
     /// The store is not what a lock needs: it does not keep the contract, or is not set up as it should
@@ -73,6 +75,7 @@ impl Exit {
             Exit::Usage => 64,
             Exit::Corrupt => 65,
             Exit::Unreachable => 69,
+            Exit::NoPlace => 73,
             Exit::NotWritten => 74,
             Exit::Unfit => 76,
             Exit::Denied => 77,
@@ -163,6 +166,7 @@ mod tests {
             (Exit::Usage, 64),
             (Exit::Corrupt, 65),
             (Exit::Unreachable, 69),
+            (Exit::NoPlace, 73),
             (Exit::NotWritten, 74),
             (Exit::Unfit, 76),
             (Exit::Denied, 77),

@@ -72,6 +72,7 @@ impl Work<'_> {
     /// Waits and runs until it is settled what becomes of it.
     async fn all(&self, signals: &mut Signals) -> Result<Exit, Failure> {
         let plan = self.plan;
+        Server::is_possible(self.client)?;
         let needed = Needed::new(plan)?;
         let once = needed.ask_before(plan.once(self.client));
         // Our own last failure.
@@ -131,7 +132,7 @@ impl Work<'_> {
     /// One run, from its beginning to the record of its end.
     async fn run(&self, section: Section, signals: &mut Signals) -> Result<Next, Failure> {
         let rules = self.plan.rules;
-        let server = Server::open(&section);
+        let server = Server::open(self.client, &section);
         let mut pump = None;
         let prepare = |command: &mut std::process::Command| {
             environment(&section, &server, command);

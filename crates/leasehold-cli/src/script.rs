@@ -271,7 +271,7 @@ fn find(options: &Release, backend: Option<&str>) -> Result<PathBuf, Failure> {
         let end = above.iter().position(|pid| *pid == asked);
         above = end.map_or_else(|| vec![asked], |end| above[..=end].to_vec());
     }
-    let mut found = sessions::all().map_err(Failure::usage)?;
+    let mut found = sessions::all();
     found.retain(|session| {
         session.name == *name && session.pid.is_some_and(|pid| above.contains(&pid))
     });

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser;
@@ -16,14 +16,15 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
-use tokio::net::{UnixListener, UnixStream};
 
 use crate::acquire::{acquire, close};
 use crate::cli::{self, Cli, Command};
 use crate::exit::{Exit, Failure};
+use crate::sessions::Socket;
 use crate::supervise::deadline_unix_ms;
-use crate::{keeper, place, sessions, show};
+use crate::{keeper, place, show};
 
 /// The hidden subcommand. Its arguments are the process to watch (0: none yet) and what was typed.
 pub(crate) const COMMAND: &str = "__session";
@@ -78,8 +79,8 @@ async fn begin(
     };
     let starter = std::io::stdin().as_fd().try_clone_to_owned().map_err(system)?;
     let starter = Receiver::from_owned_fd(starter).map_err(system)?;
-    let dir = sessions::dir().map_err(Failure::usage)?;
     let client = place::connect(backend).await?;
+    let mut socket = Socket::open(&client)?;
     let guard = tokio::select! {
         biased;
         // It has nothing to say: its end is the message.
@@ -98,19 +99,21 @@ async fn begin(
             return Ok(None);
         }
     };
-    let socket = dir.join(format!("{}.sock", guard.holder()));
-    let listener = UnixListener::bind(&socket)
-        .map_err(|e| Failure::usage(format!("cannot listen at {}: {e}", socket.display())))?;
+    let renamed = socket.rename(&format!("{}.sock", guard.holder()));
+    renamed.map_err(|e| {
+        let path = socket.path.display();
+        Failure::new(Exit::NoPlace, format!("cannot rename {path}: {e}"))
+    })?;
     tell(&json!({
         "name": guard.name(),
         "token": guard.token().0,
         "holder": guard.holder().to_string(),
         "backend": client.url(),
         "deadline": deadline_unix_ms(&guard),
-        "session": socket,
+        "session": socket.path,
     }));
     detach().map_err(system)?;
-    Ok(Some(Session { client, guard: Some(guard), lost: None, socket, listener, shell }))
+    Ok(Some(Session { client, guard: Some(guard), lost: None, socket, shell }))
 }
 
 /// Lets go of everything whose end somebody may be waiting for. A terminal or a file may stay, so
@@ -159,8 +162,7 @@ struct Session {
     guard: Option<Guard>,
     /// Why it is held no longer, if it was lost.
     lost: Option<String>,
-    socket: PathBuf,
-    listener: UnixListener,
+    socket: Socket,
     shell: Option<Shell>,
 }
 
@@ -173,7 +175,7 @@ impl Session {
                 biased;
                 why = lost(self.guard.as_ref()), if self.lost.is_none() => self.tell_loss(why),
                 () = gone(self.shell.as_ref()) => break,
-                Ok((visitor, _)) = self.listener.accept() => {
+                Ok((visitor, _)) = self.socket.listener.accept() => {
                     if self.answer(visitor).await.is_break() {
                         break;
                     }
@@ -183,7 +185,7 @@ impl Session {
         }
         // A lock that was not released on request is released now.
         self.release().await;
-        let _ = std::fs::remove_file(&self.socket);
+        let _ = std::fs::remove_file(&self.socket.path);
         close(self.client.clone()).await;
         Exit::Done
     }
@@ -219,7 +221,7 @@ impl Session {
         };
         if is_over {
             // Whoever asks again should find nobody.
-            let _ = std::fs::remove_file(&self.socket);
+            let _ = std::fs::remove_file(&self.socket.path);
         }
         let answer = format!("{answer}\n");
         tokio::select! {

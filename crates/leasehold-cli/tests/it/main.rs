@@ -12,6 +12,7 @@ mod init;
 mod json_page;
 mod once_on_bucket;
 mod other_language;
+mod places;
 mod readme;
 mod shell;
 mod spanner;
