@@ -14,7 +14,8 @@ const BOTH: &str = r#"
     echo "$LEASEHOLD_SESSION"
     leasehold run -n x -- true; echo $?
     leasehold release x && leasehold run -n x -- true && echo free
-    leasehold once o --key "$LEASEHOLD_TOKEN" -- sh -c 'leasehold checkpoint set 7; leasehold checkpoint get'"#;
+    save='leasehold checkpoint set 7; leasehold checkpoint get'
+    leasehold once o --key "$LEASEHOLD_TOKEN" -- sh -c "$save""#;
 
 /// A user that no file of users knows.
 const STRANGER: u32 = 65_533;
