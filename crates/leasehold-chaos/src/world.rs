@@ -354,7 +354,8 @@ impl World {
         // The holder's token is deeper in, and comes with more spaces before it.
         let token = text.lines().find_map(|line| line.strip_prefix("  \"token\": "));
         let token = token.and_then(|token| token.trim_end_matches(',').parse().ok());
-        let word = match (is("released"), is("was-free") || is("changed")) {
+        let nothing = ["was-free", "absent", "changed"].into_iter().any(is);
+        let word = match (is("released"), nothing) {
             (true, _) => {
                 self.breaks.push(Break { name, from, to, token });
                 self.tally.broken += 1;

@@ -104,7 +104,10 @@ async fn many(client: &Client, store: &Store, options: &Forget) -> Result<Exit, 
         }
         print(&format!("{text}{removed} of {} names are forgotten\n", all.len()));
     }
-    Ok(exit.unwrap_or(Exit::Done))
+    match exit {
+        None | Some(Exit::Done) => Ok(Exit::Done),
+        Some(exit) => Err(Failure::new(exit, "not every name could be looked at")),
+    }
 }
 
 fn answer(name: String, result: Result<Forgotten, Error>) -> Answer {

@@ -1,4 +1,4 @@
-//! `leasehold reset`: forget that something was done once.
+//! `leasehold reset`: forget the outcome of a `once`.
 
 use leasehold::Reset;
 use leasehold::core::record::Outcome;

@@ -62,9 +62,11 @@ pub(crate) async fn list(options: cli::List, backend: Option<&str>) -> Result<Ex
         }
         false => format!("{}{}", store.line(), table(&all)),
     });
-    let errors = all.iter().filter_map(|status| status.error.as_ref());
-    let exits = errors.map(|error| Exit::of_error(error.kind(), NOT_ACQUIRED));
-    Ok(exits.max_by_key(|exit| exit.code()).unwrap_or(Exit::Done))
+    let errors: Vec<_> = all.iter().filter_map(|status| status.error.as_ref()).collect();
+    let exits = errors.iter().map(|error| Exit::of_error(error.kind(), NOT_ACQUIRED));
+    let Some(exit) = exits.max_by_key(|exit| exit.code()) else { return Ok(Exit::Done) };
+    let (unread, names) = (errors.len(), all.len());
+    Err(Failure::new(exit, format!("{unread} of {names} names could not be read; see their rows")))
 }
 
 fn sort(all: &mut [Status], by: SortBy) {
@@ -150,13 +152,13 @@ pub(crate) fn table(all: &[Status]) -> String {
     let mut rows = vec![["NAME", "STATE", "TOKEN", "FOR", "HELD BY"].map(str::to_owned)];
     rows.extend(all.iter().map(|status| {
         let holder = status.holder.as_ref();
-        let why = status.error.as_ref().map(ToString::to_string);
+        let why = status.problem.as_ref();
         [
             clean(&status.name),
             status.summary(),
             status.token.map(|token| token.to_string()).unwrap_or_default(),
             holder.map(|holder| times::show(holder.held_for)).unwrap_or_default(),
-            clean(&holder.map(|holder| holder.label.clone()).or(why).unwrap_or_default()),
+            clean(holder.map(|holder| &holder.label).or(why).map_or("", String::as_str)),
         ]
     }));
     columns::table(&rows)

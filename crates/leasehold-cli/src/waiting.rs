@@ -44,8 +44,10 @@ pub(crate) struct Shown<'a> {
     began: Moment,
     is_watched: bool,
     is_drawn: bool,
-    /// The lines so far, the last of them when and about what.
+    /// How many lines a log got, and how many of them because something changed; the last of them when and
+    /// about what.
     said: u32,
+    changes: u32,
     last: Option<(Moment, Key)>,
 }
 
@@ -62,6 +64,7 @@ impl<'a> Shown<'a> {
             is_watched: show::is_watched(),
             is_drawn: false,
             said: 0,
+            changes: 0,
             last: None,
         }
     }
@@ -105,35 +108,41 @@ impl<'a> Shown<'a> {
 
     fn draw(&mut self, waiting: &Waiting, told_at: Moment) {
         let now = Host.now().moment;
-        let since = now.longest_since(told_at);
         if self.voice.quiet {
             return;
         }
         if self.is_watched {
-            let text = describe(self.name, waiting, since);
+            let text = describe(self.name, waiting, now.longest_since(told_at));
             let text = cut(&text, width().saturating_sub(1));
             let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
             self.is_drawn = true;
             return;
         }
+        if let Some(line) = self.line(waiting, told_at, now) {
+            self.voice.tell(&line);
+        }
+    }
+
+    /// What a log is told now, if anything.
+    fn line(&mut self, waiting: &Waiting, told_at: Moment, now: Moment) -> Option<String> {
         let key = Key(
             waiting.held_by.as_ref().map(|holder| holder.id),
             waiting.trouble.is_some(),
             waiting.failed.as_ref().map_or(0, |failed| failed.attempts),
         );
         if key == Key(None, false, 0) {
-            return;
+            return None;
         }
-        let is_due = self.last.as_ref().is_none_or(|(at, last)| {
-            let pause = Duration::from_secs(self.said.saturating_sub(PROMPT).into());
-            let pause = if *last == key { SIGN_OF_LIFE } else { pause.min(SIGN_OF_LIFE) };
-            now.longest_since(*at) >= pause
-        });
-        if is_due {
+        let is_change = self.last.as_ref().is_none_or(|(_, last)| *last != key);
+        let pause = Duration::from_secs(self.changes.saturating_sub(PROMPT).into());
+        let pause = if is_change { pause.min(SIGN_OF_LIFE) } else { SIGN_OF_LIFE };
+        let is_due = self.last.as_ref().is_none_or(|(at, _)| now.longest_since(*at) >= pause);
+        is_due.then(|| {
             self.said += 1;
+            self.changes += u32::from(is_change);
             self.last = Some((now, key));
-            self.voice.tell(&describe(self.name, waiting, since));
-        }
+            describe(self.name, waiting, now.longest_since(told_at))
+        })
     }
 }
 
@@ -177,4 +186,56 @@ fn describe(name: &str, waiting: &Waiting, since: Duration) -> String {
 fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
     size.map(|size| usize::from(size.ws_col)).ok().filter(|width| *width > 0).unwrap_or(80)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use leasehold::Client;
+    use leasehold::backend::memory::MemoryBackend;
+    use leasehold::core::backend::Backend;
+
+    use super::*;
+
+    /// What the library tells a waiter, to be changed by the test.
+    fn told() -> Waiting {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let store = Arc::new(MemoryBackend::default());
+            let client = || Client::new(Arc::clone(&store) as Arc<dyn Backend>).expect("it runs");
+            let first = client().mutex("x").with_label("first");
+            let _guard = first.acquire().await.expect("it is free");
+            let (tell, told) = mpsc::channel();
+            let waiting = client().mutex("x").with_timeout(Duration::from_millis(50));
+            let waiting = waiting.on_wait(move |it| tell.send(it.clone()).expect("it is heard"));
+            waiting.acquire().await.expect_err("it is held");
+            let all = told.try_iter();
+            all.filter(|it| it.held_by.is_some()).last().expect("it waited")
+        })
+    }
+
+    /// A job waits for an hour in the log of a CI system: a line at once, one a minute, one when another
+    /// holds the lock; and when it changes hands each second, no flood.
+    #[test]
+    fn a_log_is_told_of_changes_and_once_a_minute() {
+        let (mut waiting, start) = (told(), Host.now().moment);
+        let mut shown = Shown::new("x", Voice::default());
+        let mut at = |waiting: &Waiting, secs: u64| {
+            let span = Duration::from_secs(secs);
+            let now = Moment { boot: start.boot + span, mono: start.mono + span };
+            shown.line(waiting, now, now)
+        };
+        assert!(at(&waiting, 0).is_some_and(|line| line.contains("held by first")));
+        let lines = (1..=600).filter(|secs| at(&waiting, *secs).is_some()).count();
+        assert_eq!(lines, 10);
+        let mut other = |n: u64| {
+            let holder = waiting.held_by.as_mut().expect("it is held");
+            (holder.id, holder.label) = (HolderId(n.into()), format!("other {n}"));
+            waiting.clone()
+        };
+        assert!(at(&other(1), 601).is_some_and(|line| line.contains("held by other 1")));
+        let lines = (602..4_202).filter(|secs| at(&other(*secs), *secs).is_some()).count();
+        assert!((60..200).contains(&lines), "{lines}");
+    }
 }

@@ -9,7 +9,7 @@ use leasehold_core::backend::Trouble;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The lock was not to be had in time. Try later.
+    /// Timed out waiting for the lock. Try later.
     Timeout,
     /// The lock is held no longer. Stop the work.
     Lost,

@@ -125,8 +125,8 @@ impl Force {
         self
     }
 
-    /// Replaces a record of a newer format too. Programs of that version lose what it says: who holds,
-    /// what was done once.
+    /// Replaces a record of a newer format too. Programs of that version lose what it says: the holder,
+    /// the outcome of `once`.
     pub fn even_newer(mut self) -> Force {
         self.rules.newer = true;
         self

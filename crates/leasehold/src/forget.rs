@@ -29,7 +29,7 @@ pub enum Forgotten {
         /// Who holds it, or held last.
         holder: HeldBy,
     },
-    /// It is something that is to be done once, and what is known of that would be lost: left alone.
+    /// It is used by `once`, and the outcome that it has would be lost: left alone.
     /// [`Forget::even_once`] forgets it too.
     Once {
         /// How far it has come.
@@ -74,7 +74,7 @@ impl Client {
 }
 
 impl Forget {
-    /// Forgets also what was done once, failed, or began: it runs again, whatever its key.
+    /// Forgets also an outcome of `once`: whatever its key, it runs again.
     pub fn even_once(mut self) -> Forget {
         self.rules.once = true;
         self

@@ -1,4 +1,4 @@
-//! Making what was done once, or failed for good, count no more.
+//! Forgets the outcome of a `once`: done, or failed for good.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::force::{TRIES, be_patient};
 use crate::holder::HeldBy;
 use crate::status::{checked, lease_of, remedy, stopped, used_as};
 
-/// What resetting something that is to be done once came to.
+/// The outcome of a [reset](Client::reset).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Reset {
@@ -34,7 +34,7 @@ pub enum Reset {
         /// Who.
         holder: HeldBy,
     },
-    /// While we were at it, it went on, and what came of that was left alone.
+    /// It changed during the call, and what came of that was left alone.
     Changed {
         /// How far it has come now.
         now: Option<Outcome>,

@@ -33,7 +33,7 @@ pub struct Status {
     pub holder: Option<HeldBy>,
     /// Who held before, and how that ended.
     pub past: Option<Past>,
-    /// Of what is done once: how far it has come.
+    /// Of a name that `once` uses: how far it has come.
     pub outcome: Option<Outcome>,
     /// Why the record cannot be used, where it cannot.
     pub problem: Option<String>,
@@ -74,7 +74,7 @@ impl fmt::Display for State {
 }
 
 impl Status {
-    /// In a word: of what is done once, how far it has come; otherwise its [state](Status::state).
+    /// In a word: where `once` uses it, how far that has come; otherwise its [state](Status::state).
     pub fn summary(&self) -> String {
         match &self.outcome {
             Some(it) => progress(it, self.state == State::Held).to_owned(),

@@ -1,4 +1,4 @@
-//! How far something that is to be done once has come, in words.
+//! How far a `once` has come, in words.
 
 use leasehold::core::record::{Ending, Outcome, Progress};
 use leasehold::env::{Env, Host};

@@ -86,6 +86,7 @@ fn one_forbidden_object_hides_no_other_in_a_list() {
     assert_eq!(seen.out.matches("  free  ").count(), 2, "{seen:?}");
     assert_eq!(seen.out.matches("  unknown  ").count(), 1, "{seen:?}");
     assert!(seen.out.contains("cannot read"), "{seen:?}");
+    assert!(seen.err.contains("1 of 3 names could not be read"), "{seen:?}");
 }
 
 /// They may read but not write: that shows only when the lock is taken.

@@ -91,7 +91,7 @@ pub(crate) async fn rises_after_deletion(s: &Setup) {
 /// Looking does not touch: `status` and `list` tell what there is, and write nothing.
 pub(crate) async fn is_shown(s: &Setup) {
     let Peer { client, store, .. } = s.peer().await;
-    assert_eq!(client.status("x").await.expect("an answer").state, State::Free);
+    assert_eq!(client.status("x").await.expect("an answer").state, State::Absent);
     assert!(client.list("").await.expect("an answer").is_empty());
     let guard = client.mutex("x").with_label("alice").acquire().await.expect("the lock");
     released(got(&client, "y/z").await).await;

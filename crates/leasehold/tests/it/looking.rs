@@ -7,7 +7,7 @@ use leasehold::backend::memory::MemoryBackend;
 use leasehold::core::backend::{
     Backend, BackendError, BoxFuture, Expected, Facts, Key, Reading, Trouble, Version, Written,
 };
-use leasehold::{Begun, Client, ErrorKind, Forgotten, State};
+use leasehold::{Begun, Client, ErrorKind, Forgotten, Ran, State};
 
 /// A store that takes a moment for each read, refuses one name, and may lose the answer of a deletion.
 #[derive(Debug, Default)]
@@ -143,5 +143,31 @@ async fn only_what_nobody_needs_is_forgotten() -> Result<(), leasehold::Error> {
     assert!(matches!(damaged, Ok(Written::Applied(_))));
     let error = client.forget("spent").await.expect_err("it is not known what it is");
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    Ok(())
+}
+
+/// A service shows its locks on a page of its own. What the library tells serializes to the shapes that the
+/// program prints.
+#[tokio::test]
+async fn what_is_told_serializes() -> Result<(), leasehold::Error> {
+    let client = Client::new(Arc::new(MemoryBackend::default()) as Arc<dyn Backend>)?;
+    let fields = |value: Result<serde_json::Value, _>| -> Vec<String> {
+        let value = value.expect("it is JSON");
+        value.as_object().expect("it is an object").keys().cloned().collect()
+    };
+    let status = fields(serde_json::to_value(client.status("x").await?));
+    let expected =
+        ["holder", "kind", "location", "name", "once", "past", "problem", "state", "token"];
+    assert_eq!(status, expected);
+    let once = client.once("x").with_max_attempts(1);
+    let ran = once.run(async |_| Err::<(), _>("no such table")).await?;
+    let Ran::GaveUp(failed) = ran else { panic!("it has failed") };
+    let failed = fields(serde_json::to_value(failed));
+    assert_eq!(failed, ["at", "at_unix_ms", "attempts", "by", "code", "text"]);
+    client.once("y").run(async |_| Ok::<_, String>(())).await?;
+    let ran = client.once("y").run(async |_| Ok::<_, String>(())).await?;
+    let Ran::Before(done) = ran else { panic!("it was done before") };
+    let done = fields(serde_json::to_value(done));
+    assert_eq!(done, ["at", "at_unix_ms", "by", "code", "text", "token"]);
     Ok(())
 }
