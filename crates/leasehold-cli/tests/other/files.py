@@ -128,12 +128,14 @@ class FileStore:
 
     def state(self, head, at):
         """What stands in the state that a head names."""
+        name = head.replace("head", "state")
         try:
-            with opened(head.replace("head", "state"), OLD, at) as file:
+            with opened(name, OLD, at) as file:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
                     raise IsADirectoryError(errno.EISDIR, "not a file")
                 with open(file, "rb", closefd=False) as stream:
                     content = stream.read(320 + MOST_BYTES + 1)
+            os.stat(name, dir_fd=at, follow_symlinks=False)  # else the file is in use for another
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO):
                 raise
@@ -150,17 +152,21 @@ class FileStore:
         same_boot, age = said.get("boot") == self.boot, 0
         if same_boot and said.get("time") == self.clock and said.get("at", "-").isdecimal():
             age = (time.clock_gettime_ns(time.CLOCK_BOOTTIME) - int(said["at"])) / 1e9
-        orphaned = same_boot and self.has_ended(said.get("writer"))
-        return Seen(head, content, content[line.end() :], age, orphaned)
+        record, length = content[line.end() :], said.get("length", "-")
+        if length.isdecimal() and not record[int(length) :].strip(b"\n"):
+            record = record[: int(length)]
+        orphaned = self.has_ended(said.get("writer"), said.get("inode"))
+        return Seen(head, content, record, age, orphaned)
 
-    def has_ended(self, writer):
+    def has_ended(self, writer, inode):
         """Whether nobody has the lock any more that a writer's processes share."""
         if not is_id(writer) or writer == self.writer:
             return False
         try:
             with opened(f"{self.root}/.alive/{writer}", OLD) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return stat.S_ISREG(os.fstat(file).st_mode)
+                found = os.fstat(file)
+                return stat.S_ISREG(found.st_mode) and inode in (None, "-", str(found.st_ino))
         except OSError:
             return False  # that the file is missing proves nothing
 
@@ -171,6 +177,7 @@ class FileStore:
             return None
         at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         stamp = f"boot={self.boot} time={self.clock} at={at} writer={self.writer}"
+        stamp += f" inode={os.fstat(self.alive).st_ino} length={len(record)}"
         content = f"leasehold-file 1 {stamp}\n".encode() + record
         number = 1 if seen.head is None else int(seen.head[5:25]) + 1
         state = f"{number:020}-{secrets.token_hex(16)}"
