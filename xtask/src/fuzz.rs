@@ -23,6 +23,8 @@ const TARGETS: &[Target] = &[
     Target("file-names", "leasehold", &["--lib"], "backend::file::fuzz::names::file_names"),
     Target("state-file", "leasehold", &["--lib"], "backend::file::fuzz::state::state_file"),
     Target("directory", "leasehold", &["--lib"], "backend::file::fuzz::directory::directory"),
+    Target("http-answers", "leasehold", &["--lib"], "backend::gcs::fuzz::http_answers"),
+    Target("spanner-answers", "leasehold", &["--lib"], "backend::spanner::fuzz::spanner_answers"),
     Target("times", "leasehold-cli", &["--bin", "leasehold"], "fuzz::times::times"),
     Target("terminal", "leasehold-cli", &["--bin", "leasehold"], "fuzz::terminal::terminal"),
     Target("shell", "leasehold-cli", &["--bin", "leasehold"], "fuzz::shell::shell"),

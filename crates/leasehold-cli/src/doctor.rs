@@ -100,6 +100,7 @@ impl Exam {
             return Outcome::Interrupted { signal, left };
         }
         for Left { place, why } in &left {
+            let why = self.report.once(why);
             self.report.tell("left behind", warn(format!("{place}: {why}")));
         }
         let plan = self.plan();
@@ -121,10 +122,13 @@ impl Exam {
                 self.report.add("time", Err(stopped))
             }
         };
-        if proven.as_ref().is_err_and(|stopped| stopped.trouble != Trouble::Denied) {
+        let trouble = proven.as_ref().err().map(|stopped| stopped.trouble);
+        if !matches!(trouble, None | Some(Trouble::Denied | Trouble::Invalid)) {
             return;
         }
-        self.ask_rights(backend, env).await;
+        if trouble != Some(Trouble::Invalid) {
+            self.ask_rights(backend, env).await;
+        }
         self.look_at_settings(backend, env).await;
         if proven.is_ok() {
             self.tell_figures();
@@ -139,7 +143,8 @@ impl Exam {
         match attempt(env, admin.rights()).await {
             Ok(rights) => self.rights = rights,
             Err(error) => {
-                return self.report.tell("rights", warn(format!("cannot be asked for: {error}")));
+                let why = self.report.once(&error.to_string());
+                return self.report.tell("rights", warn(format!("cannot be asked for: {why}")));
             }
         }
         let names = |held: Option<bool>| {
@@ -168,7 +173,8 @@ impl Exam {
         let steps = match attempt(env, admin.init(true)).await {
             Ok(steps) => steps,
             Err(error) => {
-                return self.report.tell("settings", note(format!("cannot be seen: {error}")));
+                let why = self.report.once(&error.to_string());
+                return self.report.tell("settings", note(format!("cannot be seen: {why}")));
             }
         };
         let is_found = |step: &&Step| step.state == StepState::Found;
@@ -180,7 +186,7 @@ impl Exam {
         for Step { what, state } in &steps {
             match state {
                 StepState::Wrong(why) => {
-                    self.report.tell("settings", warn(format!("{what}: {why}")));
+                    self.report.tell_breaking(format!("{what}: {why}"));
                 }
                 StepState::Planned => {
                     let fact = format!("{what} is lacking: `leasehold init` makes it");

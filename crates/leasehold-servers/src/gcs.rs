@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-pub use script::{Bearer, Fault, Rule, Seen, When};
+pub use script::{Bearer, Fault, Odd, Rule, Seen, When};
 
 use chance::Chance;
 

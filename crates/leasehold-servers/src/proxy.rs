@@ -36,6 +36,8 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Proxy {
     mode: watch::Sender<Mode>,
+    /// How many times the connections of before were forgotten.
+    forgotten: watch::Sender<u64>,
     listening: Listening,
 }
 
@@ -49,9 +51,10 @@ impl Proxy {
     /// Starts one on this address. Fails where the address cannot be had.
     pub fn listen(address: SocketAddr, to: SocketAddr) -> io::Result<Proxy> {
         let mode = watch::Sender::new(Mode::Pass);
-        let modes = mode.clone();
-        let serve = move |client| serve(client, to, modes.subscribe());
-        Ok(Proxy { listening: Listening::start(address, serve)?, mode })
+        let forgotten = watch::Sender::new(0);
+        let (modes, all) = (mode.clone(), forgotten.clone());
+        let serve = move |client| serve(client, to, modes.subscribe(), all.subscribe());
+        Ok(Proxy { listening: Listening::start(address, serve)?, mode, forgotten })
     }
 
     /// Where it listens.
@@ -63,6 +66,12 @@ impl Proxy {
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
+
+    /// From now on the connections of before carry nothing any more, without a sign; new ones work. So does
+    /// a VPN, a NAT or a failover.
+    pub fn forget_open(&self) {
+        self.forgotten.send_modify(|times| *times += 1);
+    }
 }
 
 /// How a connection ends.
@@ -71,7 +80,13 @@ enum End {
     Reset,
 }
 
-async fn serve(mut client: TcpStream, to: SocketAddr, modes: watch::Receiver<Mode>) {
+async fn serve(
+    mut client: TcpStream,
+    to: SocketAddr,
+    modes: watch::Receiver<Mode>,
+    mut forgotten: watch::Receiver<u64>,
+) {
+    forgotten.mark_unchanged();
     let Ok(mut server) = TcpStream::connect(to).await else {
         let _ = client.set_zero_linger();
         return;
@@ -86,6 +101,7 @@ async fn serve(mut client: TcpStream, to: SocketAddr, modes: watch::Receiver<Mod
     let both = async { tokio::try_join!(requests, replies) };
     let end = tokio::select! {
         biased;
+        Ok(()) = forgotten.changed() => std::future::pending().await,
         () = reset(modes) => End::Reset,
         done = both => done.err().unwrap_or(End::Close),
     };

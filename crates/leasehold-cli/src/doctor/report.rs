@@ -53,13 +53,17 @@ pub(super) struct Report {
     lines: Vec<(&'static str, Finding)>,
     /// Why it ended before its end.
     stopped: Option<Stopped>,
+    /// What the store has answered in place of an answer: it is told once.
+    errors: Vec<String>,
+    /// What in the store's settings breaks locks.
+    breaking: Vec<String>,
     /// The width of the screen; `None` for a program, which gets all at the end.
     width: Option<usize>,
 }
 
 impl Report {
     pub(super) fn new(width: Option<usize>) -> Report {
-        Report { lines: vec![], stopped: None, width }
+        Report { lines: vec![], stopped: None, errors: vec![], breaking: vec![], width }
     }
 
     /// Adds what a check found. One that could not be made stops the exam.
@@ -75,6 +79,7 @@ impl Report {
             }
             Err(stopped) => {
                 self.tell(check, fail(stopped.message.clone()));
+                self.once(&stopped.message);
                 self.stopped = Some(stopped.clone());
                 Err(stopped)
             }
@@ -87,6 +92,22 @@ impl Report {
             print(&line(check, &finding, width));
         }
         self.lines.push((check, finding));
+    }
+
+    /// What went wrong, where it was not told before; a page of somebody's proxy is not repeated.
+    pub(super) fn once(&mut self, message: &str) -> String {
+        let (head, error) = parts(message);
+        if self.errors.iter().any(|told| told == error) {
+            return format!("{head}the same answer as above");
+        }
+        self.errors.push(error.to_owned());
+        message.to_owned()
+    }
+
+    /// Adds a setting that breaks locks.
+    pub(super) fn tell_breaking(&mut self, fact: String) {
+        self.breaking.push(fact.clone());
+        self.tell("settings", warn(fact));
     }
 
     /// A line of its own, for a person.
@@ -121,6 +142,14 @@ pub(super) struct CheckAnswer<'a> {
     check: &'a str,
     result: Mark,
     fact: &'a str,
+}
+
+/// What was tried, if it is said, and what the store made of it.
+fn parts(message: &str) -> (&str, &str) {
+    match message.find(": ") {
+        Some(at) if message.starts_with("cannot ") => message.split_at(at + 2),
+        _ => ("", message),
+    }
 }
 
 /// Where the facts begin.
@@ -176,10 +205,19 @@ impl Verdict {
             return Verdict { exit: Exit::Unfit, text };
         }
         if let Some(stopped) = &report.stopped {
+            // What the store refuses to everybody, its settings may explain.
+            if let (Trouble::Invalid, [first, ..]) = (stopped.trouble, &report.breaking[..]) {
+                let text = format!("{url} must NOT be used for locks: {first}.");
+                return Verdict { exit: Exit::Unfit, text };
+            }
+            let what = match parts(&stopped.message) {
+                ("", message) => message.to_owned(),
+                (tried, _) => format!("{}, as said above", tried.trim_end_matches(": ")),
+            };
             let next = next(stopped.trouble);
             return Verdict {
                 exit: Exit::of_error(stopped.trouble.into(), 0),
-                text: format!("{url} could not be proven: {}. {next}", stopped.message),
+                text: format!("{url} could not be proven: {what}. {next}"),
             };
         }
         let (least, ttl) = (times::show(plan.ttl_least), times::show(plan.ttl));

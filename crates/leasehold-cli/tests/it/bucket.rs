@@ -4,7 +4,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use leasehold_servers::gcs::{Fake, Fault, Rule, When};
+use leasehold_servers::gcs::{Fake, Fault, Odd, Rule, When};
 use leasehold_servers::proxy::{Mode, Proxy};
 
 use crate::store::{BUCKET, Store};
@@ -275,4 +275,35 @@ fn credentials_that_are_none_are_77_and_not_repeated() {
         assert!(seen.out.is_empty() && !seen.err.contains("s3cret"), "{file}: {seen:?}");
         assert!(seen.err.contains("GOOGLE_APPLICATION_CREDENTIALS"), "{file}: {seen:?}");
     }
+}
+
+/// A server that does not know deletions answers with a page of HTML. One line of it is told, and told once.
+#[test]
+fn a_page_is_told_in_one_line_and_once() {
+    let (fake, world) = world();
+    fake.script(always(When::Delete, Fault::Odd(Odd::Page(501))));
+    let seen = world.run(&["doctor"]).expect(69);
+    let told = seen.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(told.matches("guest network").count(), 1, "{told}");
+    assert!(told.contains("the answer was 501: Sign in to the guest network"), "{told}");
+    assert!(told.contains("the same answer as above") && !told.contains('<'), "{told}");
+    // A portal that answers everything is no bucket that is damaged or missing.
+    fake.heal();
+    fake.script(always(When::Any, Fault::Odd(Odd::Page(200))));
+    let seen = world.run(&["run", "x", "--ttl", "1s", "--", "true"]).expect(69);
+    let last = seen.err.lines().last().unwrap_or_default();
+    assert_eq!(last.matches("guest network").count(), 1, "{seen:?}");
+}
+
+/// New objects of the bucket are under a hold. `init` says so before the first lock is stuck there.
+#[test]
+fn a_bucket_that_holds_its_objects_is_76() {
+    let fake = Fake::start();
+    let access = r#""iamConfiguration":{"uniformBucketLevelAccess":{"enabled":true}}"#;
+    fake.make_bucket_as(BUCKET, &format!(r#"{{{access},"defaultEventBasedHold":true}}"#));
+    let world = World::on(Store::in_bucket(fake.address()));
+    let seen = world.run(&["init", &world.backend()]).expect(76);
+    assert!(seen.out.contains("--no-default-event-based-hold"), "{seen:?}");
+    let seen = world.run(&["doctor"]).expect(0);
+    assert!(seen.out.contains("default event-based hold"), "{seen:?}");
 }

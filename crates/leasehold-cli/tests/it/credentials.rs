@@ -7,6 +7,7 @@
 mod place;
 mod renewal;
 mod secrets;
+mod trouble;
 
 use std::fs;
 

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crc::{CRC_32_ISCSI, Crc};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, DATE, HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::script::Odd;
 use crate::clock;
 
 /// An answer, before it has a date.
@@ -86,6 +90,38 @@ impl Answer {
         self.headers.push((header("x-goog-generation"), generation.to_string()));
         self.headers.push((header("x-goog-metageneration"), "1".to_owned()));
         self.headers.push((LAST_MODIFIED, clock::http_date(written)));
+        self
+    }
+
+    /// What Google says of the bytes that it stores: their length and their checksum.
+    pub(super) fn with_content(mut self) -> Answer {
+        let header = HeaderName::from_static;
+        let sum = Crc::<u32>::new(&CRC_32_ISCSI).checksum(&self.body);
+        let sum = format!("crc32c={}", STANDARD.encode(sum.to_be_bytes()));
+        self.headers.push((header("x-goog-stored-content-encoding"), "identity".to_owned()));
+        let length = self.body.len().to_string();
+        self.headers.push((header("x-goog-stored-content-length"), length));
+        self.headers.push((header("x-goog-hash"), sum));
+        self
+    }
+
+    /// What something on the way makes of this answer.
+    pub(super) fn made(mut self, odd: Odd) -> Answer {
+        match odd {
+            Odd::Short => self.body.truncate(self.body.len() / 2),
+            Odd::Changed => {
+                let mut body = self.body.to_vec();
+                body.iter_mut().take(1).for_each(|byte| *byte ^= 0x20);
+                self.body = body.into();
+            }
+            Odd::Bare => self.headers.retain(|(name, _)| !name.as_str().starts_with("x-goog-")),
+            Odd::Page(code) => {
+                let page = "<!DOCTYPE html>\n<html><head><title>Sign in to the guest \
+                            network</title></head>\n<body><p>Hello</p></body></html>\n";
+                return Answer::with_body(code, "text/html", page.into());
+            }
+            Odd::Garbage => return Answer::with_body(self.code, "application/json", "{\"a".into()),
+        }
         self
     }
 

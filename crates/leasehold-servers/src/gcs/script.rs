@@ -79,10 +79,27 @@ pub enum Fault {
     /// Done and answered, but the connection is closed in the middle of the body; where the answer has
     /// none, before the answer.
     Truncate,
+    /// Done, and something on the way makes something else of the answer.
+    Odd(Odd),
     /// A lie, of reads only: the state before the newest.
     Stale,
     /// A lie, of writes and deletions only: done whatever the condition says.
     IgnorePrecondition,
+}
+
+/// What something between a client and Google may make of an answer: a proxy, a portal, a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Odd {
+    /// Half of the body, as if that were all.
+    Short,
+    /// Another byte at its start.
+    Changed,
+    /// Without Google's own headers.
+    Bare,
+    /// A page of HTML with this status.
+    Page(u16),
+    /// A body that breaks off.
+    Garbage,
 }
 
 impl Fault {

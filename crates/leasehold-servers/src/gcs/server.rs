@@ -159,6 +159,7 @@ fn befall(request: &Arc<Request>, shared: &Arc<Shared>) -> Fate {
         Some(Fault::Answer { code, retry_after, .. }) => {
             Answer::error_of(code).with_retry_after(retry_after)
         }
+        Some(Fault::Odd(odd)) => outcome.unwrap_or_else(|| Answer::error_of(500)).made(odd),
         Some(Fault::Truncate | Fault::Stale | Fault::IgnorePrecondition) | None => {
             outcome.unwrap_or_else(|| Answer::error_of(500))
         }

@@ -184,7 +184,8 @@ fn read(request: &Request, object: Option<&Object>, only: Condition, media: bool
         refusal
     } else if media {
         let kind = object.about.get("contentType").and_then(Value::as_str);
-        Answer::media(kind.unwrap_or("application/octet-stream"), object.bytes.clone())
+        let kind = kind.unwrap_or("application/octet-stream");
+        Answer::media(kind, object.bytes.clone()).with_content()
     } else {
         return Answer::json(&object.resource(request));
     };

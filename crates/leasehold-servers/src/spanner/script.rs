@@ -81,6 +81,8 @@ pub struct Seen {
     pub prefix: String,
     /// Whether it carried credentials.
     pub authorized: bool,
+    /// The database role that a session is made with, or that the session of the request has; mostly empty.
+    pub role: String,
     /// What it came to when it was carried out, told to the client or not; `None` while it is not.
     pub outcome: Option<Code>,
     /// What it was answered with; `None` where it was not, or not to the end.

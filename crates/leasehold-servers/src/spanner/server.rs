@@ -119,6 +119,7 @@ fn befall(request: &Arc<Request>, shared: &Arc<Shared>) -> (Fate, Option<std::ti
         resource: request.resource().to_owned(),
         prefix: request.prefix.clone(),
         authorized: request.is_authorized,
+        role: state.store.role(request),
         outcome: None,
         status: None,
         at: shared.start.elapsed(),

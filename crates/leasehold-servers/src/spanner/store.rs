@@ -78,6 +78,19 @@ impl Store {
         self.databases.get(name).ok_or_else(|| Status::not_found(Noun::Database, name))
     }
 
+    /// The database role by which a request is judged.
+    pub(super) fn role(&self, request: &Request) -> String {
+        let name = match &request.ask {
+            Ok(Ask::CreateSession(ask)) => {
+                return ask.session.clone().unwrap_or_default().creator_role;
+            }
+            Ok(Ask::Read(ask)) => &ask.session,
+            Ok(Ask::Commit(ask)) => &ask.session,
+            _ => return String::new(),
+        };
+        self.sessions.get(name).map(|session| session.creator_role.clone()).unwrap_or_default()
+    }
+
     /// Forgets all sessions, as Spanner does in time.
     pub(super) fn drop_sessions(&mut self) {
         self.sessions.clear();

@@ -16,16 +16,21 @@ use leasehold_core::backend::{
     Backend, BackendError, BoxFuture, Expected, Facts, Key, MAX_RECORD_BYTES, Reading, Trouble,
     Version, Versioned, Written,
 };
-use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, DATE, LAST_MODIFIED};
+use reqwest::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderValue, LAST_MODIFIED,
+};
 use reqwest::{Method, RequestBuilder, Url};
 use serde::Deserialize;
 
-use super::http::answer::{Answer, Http};
+use super::http::answer::Answer;
 use super::http::credentials::{Account, REMEDY};
-use super::http::line;
+use super::http::{Connections, Protocol, line, transport};
 use crate::env::{Env, Host};
 
 mod admin;
+mod body;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod place;
 
 use place::Place;
@@ -43,18 +48,20 @@ const METADATA_MAX: usize = 4 * 1024 * 1024;
 /// More names than this, and what is remembered of all of them is forgotten. Then they are read anew.
 const REMEMBERED_MAX: usize = 1024;
 
+/// Why Google refuses to replace an object that is under a hold or a retention policy.
+const FROZEN: [&str; 2] = ["objectUnderActiveHold", "retentionPolicyNotMet"];
+
 /// The header in which an object's generation stands.
 const GENERATION: &str = "x-goog-generation";
 
 /// Records in a bucket.
 ///
-/// Credentials are looked for at the first request (Google's application default credentials), and
-/// belong to the runtime that made it: to the driver's, where a client was first. After a refusal they
-/// are looked for again.
+/// Credentials are looked for at the first request (Google's application default credentials). After a
+/// refusal they are looked for again. Several clients may share one of these.
 #[derive(Debug)]
 pub struct GcsBackend {
     place: Place,
-    http: Http,
+    connections: Connections,
     account: Account,
     /// What was read last, by key: an answer 304 says that it is still so.
     remembered: Mutex<HashMap<Key, Remembered>>,
@@ -75,9 +82,9 @@ impl GcsBackend {
     pub fn open(rest: &str) -> Result<GcsBackend, BackendError> {
         let invalid = |why| BackendError::not_sent(Trouble::Invalid, why);
         let place = Place::parse(rest).map_err(invalid)?;
-        let http = Http::new(&place.endpoint).map_err(invalid)?;
+        let connections = Connections::new(&place.endpoint, Protocol::Http).map_err(invalid)?;
         let (account, remembered) = (Account::new(&[SCOPE]), Mutex::default());
-        Ok(GcsBackend { place, http, account, remembered })
+        Ok(GcsBackend { place, connections, account, remembered })
     }
 
     fn remembered(&self) -> MutexGuard<'_, HashMap<Key, Remembered>> {
@@ -101,11 +108,69 @@ impl GcsBackend {
 
     /// A request with credentials. They are had before it: a failure to get them sends nothing.
     async fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, BackendError> {
-        let request = self.http.client().request(method, url);
+        let request = self.connections.client().request(method, url);
         if self.place.is_anonymous() {
             return Ok(request);
         }
         Ok(request.headers(self.account.headers().await?))
+    }
+
+    /// Sends a request once. What is no answer of Google Cloud Storage is none at all.
+    async fn send(&self, request: RequestBuilder, most: usize) -> Result<Answer, BackendError> {
+        let request = request.build().map_err(|e| transport(&e))?;
+        let kind = request.method().to_string();
+        let token = request.headers().get(AUTHORIZATION).cloned();
+        let answer = self.connections.send(request, most).await?;
+        if answer.status == 401 {
+            return Err(self.unauthorized(&answer, &kind, token.as_ref()));
+        }
+        if matches!(answer.status, 200..=299 | 404 | 412)
+            && answer.is_page()
+            && answer.header(GENERATION).is_none()
+        {
+            let what = format!("answers {} with a page: {}", answer.status, answer.said());
+            return Err(self.no_such_store(&what));
+        }
+        self.account.taken(&kind);
+        Ok(answer)
+    }
+
+    /// An answer that Google Cloud Storage does not give. It ends no waiter at once: a portal or a proxy may
+    /// have given it, in place of a bucket that is well.
+    fn no_such_store(&self, what: &str) -> BackendError {
+        let why = format!(
+            "{} {what}: it is no Google Cloud Storage, or something on the way answers in its \
+             place",
+            self.place.endpoint
+        );
+        BackendError::unknown(Trouble::Unavailable, why)
+    }
+
+    /// The first refusal of a token that was good is no one's decision: it may have ended early, and the next
+    /// request comes with another.
+    fn unauthorized(
+        &self,
+        answer: &Answer,
+        kind: &str,
+        token: Option<&HeaderValue>,
+    ) -> BackendError {
+        let Said { message, .. } = said(answer);
+        let of = match self.place.is_anonymous() {
+            true => "there are no credentials, which are never sent in clear".to_owned(),
+            false => format!("the credentials are not accepted, those of {}", self.account.name()),
+        };
+        let is_replaced = self.account.refused(kind, token);
+        match is_replaced {
+            true => BackendError::unknown(
+                Trouble::Unavailable,
+                format!(
+                    "{message} (401): {of}; they were, so the next request comes with fresh ones"
+                ),
+            ),
+            false => {
+                BackendError::unknown(Trouble::Denied, format!("{message} (401): {of}: {REMEDY}"))
+            }
+        }
     }
 
     fn refusal(&self, answer: &Answer) -> BackendError {
@@ -113,6 +178,15 @@ impl GcsBackend {
         match answer.status {
             // Too many requests of a project are refused like this.
             403 if reason.ends_with("ateLimitExceeded") => answer.throttled(message),
+            // What nobody's rights change.
+            403 if FROZEN.contains(&reason.as_str()) => BackendError::unknown(
+                Trouble::Invalid,
+                format!(
+                    "{message} (403): the bucket keeps objects from being replaced, so no lock can \
+                     be kept in it. `leasehold init {}` says what to change",
+                    self.place.url()
+                ),
+            ),
             403 => BackendError::unknown(
                 Trouble::Denied,
                 format!(
@@ -122,16 +196,6 @@ impl GcsBackend {
                     self.place.bucket
                 ),
             ),
-            401 => {
-                self.account.forget();
-                BackendError::unknown(
-                    Trouble::Denied,
-                    format!(
-                        "{message} (401): the credentials are not accepted, or there are none: \
-                         {REMEDY}"
-                    ),
-                )
-            }
             _ => answer.refusal(&message),
         }
     }
@@ -153,7 +217,7 @@ impl GcsBackend {
             url.query_pairs_mut().append_pair("ifGenerationNotMatch", &before.generation);
         }
         let request = self.request(Method::GET, url).await?.header(CACHE_CONTROL, "no-store");
-        let answer = self.http.send(request, MAX_RECORD_BYTES).await?;
+        let answer = self.send(request, MAX_RECORD_BYTES).await?;
         let unix_ms = answer.unix_ms(Host.now().unix_ms);
         match (answer.status, before) {
             (200, _) => {
@@ -178,12 +242,9 @@ impl GcsBackend {
     /// The record that an answer shows.
     fn found(&self, key: &Key, answer: &Answer) -> Result<Versioned, BackendError> {
         let Some(generation) = answer.header(GENERATION).filter(|text| is_number(text)) else {
-            let why = format!(
-                "{} answers without {GENERATION}: it is no Google Cloud Storage",
-                self.place.endpoint
-            );
-            return Err(BackendError::unknown(Trouble::Invalid, why));
+            return Err(self.no_such_store(&format!("answers without {GENERATION}")));
         };
+        body::check(answer).map_err(|why| BackendError::unknown(Trouble::Unavailable, why))?;
         let read = Remembered {
             generation: generation.to_owned(),
             bytes: answer.body.clone(),
@@ -218,15 +279,15 @@ impl GcsBackend {
             .append_pair("ifGenerationMatch", generation);
         let (kind, body) = upload(&self.place.object(key.as_str()), bytes);
         let request = self.request(Method::POST, url).await?.header(CONTENT_TYPE, kind).body(body);
-        let answer = self.http.send(request, METADATA_MAX).await?;
+        let answer = self.send(request, METADATA_MAX).await?;
         match answer.status {
             200 => match serde_json::from_slice::<Object>(&answer.body) {
-                Ok(Object { generation }) if is_number(&generation) => {
-                    Ok(Written::Applied(Version::new(generation)))
+                Ok(object) if is_number(&object.generation) && object.is(&self.place, key) => {
+                    Ok(Written::Applied(Version::new(object.generation)))
                 }
                 _ => {
-                    let why = format!("the answer names no generation: {}", answer.said());
-                    Err(BackendError::unknown(Trouble::Unavailable, why))
+                    let what = format!("answers a write without its generation: {}", answer.said());
+                    Err(self.no_such_store(&what))
                 }
             },
             412 => Ok(Written::Conflict(None)),
@@ -239,7 +300,7 @@ impl GcsBackend {
         let mut url = self.object_address(key);
         url.query_pairs_mut().append_pair("ifGenerationMatch", version.as_str());
         let request = self.request(Method::DELETE, url).await?;
-        let answer = self.http.send(request, METADATA_MAX).await?;
+        let answer = self.send(request, METADATA_MAX).await?;
         match answer.status {
             200 | 204 => Ok(true),
             404 if said(&answer).message.contains("bucket does not exist") => Err(self.no_bucket()),
@@ -261,7 +322,7 @@ impl GcsBackend {
                 url.query_pairs_mut().append_pair("pageToken", page);
             }
             let request = self.request(Method::GET, url).await?;
-            let answer = self.http.send(request, METADATA_MAX).await?;
+            let answer = self.send(request, METADATA_MAX).await?;
             let listing: Listing = match answer.status {
                 200 => serde_json::from_slice(&answer.body).map_err(|e| {
                     let why = format!("the list of objects cannot be read: {e}");
@@ -298,9 +359,20 @@ impl Remembered {
     }
 }
 
+/// What is told of an object that was written.
 #[derive(Deserialize)]
 struct Object {
     generation: String,
+    name: Option<String>,
+    bucket: Option<String>,
+}
+
+impl Object {
+    /// Whether this is the object that was meant, as far as it says.
+    fn is(&self, place: &Place, key: &Key) -> bool {
+        self.name.as_ref().is_none_or(|name| *name == place.object(key.as_str()))
+            && self.bucket.as_ref().is_none_or(|bucket| *bucket == place.bucket)
+    }
 }
 
 #[derive(Deserialize)]

@@ -25,6 +25,8 @@ use tonic::{Code, Status};
 
 mod admin;
 mod channel;
+#[cfg(test)]
+mod fuzz;
 mod place;
 mod rows;
 mod session;
@@ -42,8 +44,8 @@ const REMEMBERED_MAX: usize = 1024;
 /// Records in a table.
 ///
 /// One session for all requests, made at the first, and one connection. Credentials are looked for at the
-/// first request (Google's application default credentials), and belong to the runtime that made it: to
-/// the driver's, where a client was first. After a refusal they are looked for again.
+/// first request (Google's application default credentials). After a refusal they are looked for again.
+/// Several clients may share one of these.
 #[derive(Debug)]
 pub struct SpannerBackend {
     place: Place,
@@ -91,9 +93,6 @@ impl SpannerBackend {
         if refusal.missing() == Some(Missing::Session) {
             self.sessions.forget(session);
         }
-        if status.code() == Code::Unauthenticated {
-            self.channel.forget_credentials();
-        }
         refusal.error()
     }
 
@@ -140,7 +139,7 @@ impl SpannerBackend {
         // There are two at the most; a third proves that something is wrong.
         let values = self.read_rows(key_set, &COLUMNS[1..], 3).await?;
         let unreadable = |why| BackendError::unknown(Trouble::Unavailable, why);
-        let Some(read_at) = values.read_at else {
+        let Some(read_at) = values.read_at.filter(rows::is_time) else {
             return Err(unreadable("the answer has no read timestamp".to_owned()));
         };
         let rows = values.rows().map_err(unreadable)?;

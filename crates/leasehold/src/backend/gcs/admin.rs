@@ -40,9 +40,12 @@ impl Admin for GcsBackend {
                 url.query_pairs_mut().append_pair("permissions", name);
             }
             let request = self.request(Method::GET, url).await?;
-            let answer = self.http.send(request, METADATA_MAX).await?;
+            let answer = self.send(request, METADATA_MAX).await?;
             let granted: Granted = match answer.status {
-                200 => serde_json::from_slice(&answer.body).unwrap_or_default(),
+                200 => serde_json::from_slice(&answer.body).map_err(|e| {
+                    let why = format!("the answer about rights cannot be read: {e}");
+                    BackendError::unknown(Trouble::Unavailable, why)
+                })?,
                 404 if said(&answer).message.contains("bucket does not exist") => {
                     return Err(self.no_bucket());
                 }
@@ -64,7 +67,7 @@ impl Admin for GcsBackend {
         Box::pin(async move {
             let url = self.address(&[], &[&self.place.bucket]);
             let request = self.request(Method::GET, url).await?;
-            let answer = self.http.send(request, METADATA_MAX).await?;
+            let answer = self.send(request, METADATA_MAX).await?;
             match answer.status {
                 200 => {
                     let bucket = serde_json::from_slice(&answer.body).map_err(|e| {
@@ -132,7 +135,7 @@ impl GcsBackend {
         url.query_pairs_mut().append_pair("project", &project);
         let request = self.request(Method::POST, url).await?;
         let request = request.header(CONTENT_TYPE, "application/json").body(settings.to_string());
-        let answer = self.http.send(request, METADATA_MAX).await?;
+        let answer = self.send(request, METADATA_MAX).await?;
         match answer.status {
             200 => Ok(vec![Step { what, state: StepState::Made }]),
             409 => Err(BackendError::unknown(
@@ -179,13 +182,27 @@ impl GcsBackend {
             }),
         );
         say("no rule that deletes records".into(), self.deleting_rule(bucket));
+        say(
+            "no default event-based hold".into(),
+            (bucket["defaultEventBasedHold"] == true).then(|| {
+                format!(
+                    "each new object is held, so nobody can renew, release or take over a lock: \
+                     `gcloud storage buckets update gs://{name} --no-default-event-based-hold`"
+                )
+            }),
+        );
         let retention = &bucket["retentionPolicy"];
+        let mend = match retention["isLocked"] == true {
+            true => "it is locked for ever, so use another bucket".to_owned(),
+            false => {
+                format!("`gcloud storage buckets update gs://{name} --clear-retention-period`")
+            }
+        };
         say(
             "no retention policy".into(),
             (!retention.is_null()).then(|| {
                 format!(
-                    "objects cannot be replaced for {} s, so no lock can be released: `gcloud \
-                     storage buckets update gs://{name} --clear-retention-period`",
+                    "objects cannot be replaced for {} s, so no lock can be released: {mend}",
                     retention["retentionPeriod"].as_str().unwrap_or("some")
                 )
             }),
@@ -200,18 +217,22 @@ impl GcsBackend {
     fn deleting_rule(&self, bucket: &Value) -> Option<String> {
         let rules = bucket.pointer("/lifecycle/rule").and_then(Value::as_array)?;
         let ours = self.place.object("");
+        let moves = |rule: &Value| rule["action"]["type"] == "SetStorageClass";
+        let class = (bucket["autoclass"]["enabled"] != true && !rules.iter().any(moves))
+            .then(|| bucket["storageClass"].as_str())
+            .flatten();
         let hits = |rule: &&Value| {
             let condition = &rule["condition"];
-            let prefixes = condition["matchesPrefix"].as_array();
-            let by_name = prefixes.is_none_or(|prefixes| {
-                let prefixes = prefixes.iter().filter_map(Value::as_str);
+            let texts = |name: &str| {
+                let texts = condition[name].as_array()?.iter().filter_map(Value::as_str);
+                Some(texts.collect::<Vec<_>>())
+            };
+            let by_name = texts("matchesPrefix").is_none_or(|prefixes| {
                 prefixes.into_iter().any(|p| ours.starts_with(p) || p.starts_with(&ours))
             });
-            // A rule for noncurrent versions alone never meets the newest record.
-            let live = condition["isLive"].as_bool() != Some(false)
-                && condition["numNewerVersions"].is_null()
-                && condition["daysSinceNoncurrentTime"].is_null();
-            rule["action"]["type"] == "Delete" && by_name && live
+            let by_class = class.zip(texts("matchesStorageClass"));
+            let by_class = by_class.is_none_or(|(class, classes)| classes.contains(&class));
+            rule["action"]["type"] == "Delete" && by_name && by_class && may_be_live(condition)
         };
         rules.iter().find(hits).map(|rule| {
             format!(
@@ -222,4 +243,18 @@ impl GcsBackend {
             )
         })
     }
+}
+
+/// Whether a condition can be met by the newest version of an object that we wrote: none of ours has a custom
+/// time, and the newest has no newer ones.
+fn may_be_live(condition: &Value) -> bool {
+    let only_others = [
+        "daysSinceNoncurrentTime",
+        "noncurrentTimeBefore",
+        "daysSinceCustomTime",
+        "customTimeBefore",
+    ];
+    condition["isLive"] != false
+        && condition["numNewerVersions"].as_u64().unwrap_or(0) == 0
+        && only_others.iter().all(|name| condition[name].is_null())
 }

@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use leasehold_core::backend::{BackendError, Fate, Trouble};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::{Request, Response};
 
-use super::{line, transport, words};
+use super::{Connections, line, page, patience, transport, words};
 
-/// A client that never sends anything twice.
-#[derive(Debug)]
-pub(in crate::backend) struct Http {
-    client: Client,
-}
+/// The last second of the year 9999: what comes later is no date.
+const DATE_MAX: u64 = 253_402_300_799;
 
 /// A whole answer, of whatever status.
 #[derive(Debug)]
@@ -24,33 +21,32 @@ pub(in crate::backend) struct Answer {
     pub(in crate::backend) body: Vec<u8>,
 }
 
-impl Http {
-    /// A client for this endpoint. The environment's proxy is used, but not for this host itself.
-    pub(in crate::backend) fn new(endpoint: &Url) -> Result<Http, String> {
-        // Requests of many locks must not wait for one connection that stands still.
-        let builder = super::builder(endpoint).http1_only();
-        let client = builder.build().map_err(|e| words(&e))?;
-        Ok(Http { client })
-    }
-
-    pub(in crate::backend) fn client(&self) -> &Client {
-        &self.client
-    }
-
+impl Connections {
     /// Sends a request once and takes in the answer, of whose body at most `most` bytes and one more.
     ///
     /// [`Fate::NotSent`] only where no connection could be made, so that no byte of the request left.
     pub(in crate::backend) async fn send(
         &self,
-        request: RequestBuilder,
+        request: Request,
         most: usize,
     ) -> Result<Answer, BackendError> {
-        let response = request.send().await.map_err(|e| transport(&e))?;
+        let sending = self.sending();
+        let response = match sending.client().execute(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                let error = transport(&error);
+                if error.fate == Fate::NotSent {
+                    sending.settled();
+                }
+                return Err(error);
+            }
+        };
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = bounded(response, most).await.map_err(|e| {
             let what = format!("the answer (status {status}) broke off: {}", words(&e));
             BackendError::unknown(Trouble::Unavailable, what)
         })?;
+        sending.settled();
         Ok(Answer { status, headers, body })
     }
 }
@@ -66,6 +62,15 @@ async fn bounded(mut response: Response, most: usize) -> Result<Vec<u8>, reqwest
     Ok(body)
 }
 
+/// The Unix time in seconds that a date of HTTP tells.
+fn date(text: &str) -> Option<u64> {
+    let time = httpdate::parse_http_date(text).ok()?;
+    #[expect(clippy::disallowed_types, reason = "only turns a date into a number")]
+    let epoch = std::time::SystemTime::UNIX_EPOCH;
+    let seconds = time.duration_since(epoch).ok()?.as_secs();
+    (seconds <= DATE_MAX).then_some(seconds)
+}
+
 impl Answer {
     /// A header, if it is there and is text.
     pub(in crate::backend) fn header(&self, name: &str) -> Option<&str> {
@@ -74,10 +79,7 @@ impl Answer {
 
     /// The Unix time in seconds that a header tells, such as `Date`.
     pub(in crate::backend) fn time(&self, name: &str) -> Option<u64> {
-        let time = httpdate::parse_http_date(self.header(name)?).ok()?;
-        #[expect(clippy::disallowed_types, reason = "only turns a date into a number")]
-        let epoch = std::time::SystemTime::UNIX_EPOCH;
-        Some(time.duration_since(epoch).ok()?.as_secs())
+        date(self.header(name)?)
     }
 
     /// The store's own Unix time in milliseconds.
@@ -90,11 +92,21 @@ impl Answer {
         Some(host_unix_ms.clamp(second, second.checked_add(999)?))
     }
 
-    /// How long the store asks to be left alone. A date instead of a number is left to the protocol's
-    /// own patience.
-    fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.header(RETRY_AFTER.as_str())?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds))
+    /// How long the store asks to be left alone: in seconds, or until a date by its own clock.
+    pub(in crate::backend) fn retry_after(&self) -> Option<Duration> {
+        let text = self.header(RETRY_AFTER.as_str())?.trim();
+        let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let seconds = match is_number {
+            // One of so many digits is a long time.
+            true => text.parse().unwrap_or(u64::MAX),
+            false => date(text)?.saturating_sub(self.time(DATE.as_str())?),
+        };
+        Some(patience(Duration::from_secs(seconds)))
+    }
+
+    /// Whether a page came instead of what was asked for.
+    pub(in crate::backend) fn is_page(&self) -> bool {
+        page::is_page(&self.body)
     }
 
     /// What an answer means that is none of those that the store's own protocol knows.

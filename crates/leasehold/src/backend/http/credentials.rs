@@ -1,165 +1,183 @@
-//! Google's application default credentials, and why there are none, in words that help and give no
-//! secret away.
+//! Google's application default credentials: which there are, and what is done where they fail.
 
-use std::error::Error;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use google_cloud_auth::credentials::{Builder, CacheableResource, Credentials};
-use leasehold_core::backend::{BackendError, Trouble};
-use reqwest::header::HeaderMap;
-use serde_json::Value;
+use leasehold_core::backend::BackendError;
+use leasehold_core::deadline::Moment;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-use super::line;
+use crate::env::{Env, Host};
+
+mod generation;
+pub(in crate::backend) mod metadata;
+mod words;
+
+use generation::Generation;
+use words::Lacking;
 
 /// What helps whoever has no credentials.
 pub(in crate::backend) const REMEDY: &str =
     "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`";
 
-/// Whoever we are to Google.
+/// A failure that may pass is kept for so long; then credentials are looked for anew.
+const FAILURE_KEPT: Duration = Duration::from_secs(1);
+
+/// They are looked for anew beside the first look if that takes so long, or so long where there was a token:
+/// the library has asked for the next one before that ended.
+const SLOW: Duration = Duration::from_secs(1);
+const SLOW_AFTER_TOKEN: Duration = Duration::from_millis(300);
+
+/// The second of two looks is given up for another after so long; the first when it is so old.
+const SLOW_TOO: Duration = Duration::from_secs(5);
+const OLD: Duration = Duration::from_secs(20);
+
+/// The credentials of one store.
 ///
-/// Credentials are looked for at the first request, and belong to the runtime that made it: to the
-/// driver's, where a client was first. After a refusal they are looked for again.
+/// They are looked for at the first request. Whatever goes wrong with them costs an attempt and not the
+/// client: what hangs is asked beside, what failed is looked for again after a second, and so is what the
+/// store refuses.
 #[derive(Debug)]
 pub(in crate::backend) struct Account {
     scopes: &'static [&'static str],
-    found: Mutex<Option<Credentials>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// One, or two if the first is slow.
+    generations: Vec<Arc<Generation>>,
+    /// Since when a request waits.
+    waiting: Option<Moment>,
+    /// The last token that was given.
+    token: Option<HeaderValue>,
+    /// Whether the store has ever taken one.
+    was_taken: bool,
+    /// The kinds of requests that were refused since, and forgiven.
+    forgiven: Vec<String>,
 }
 
 impl Account {
     /// Nothing is looked for yet.
     pub(in crate::backend) fn new(scopes: &'static [&'static str]) -> Account {
-        Account { scopes, found: Mutex::default() }
+        Account { scopes, state: Mutex::default() }
     }
 
     /// The headers that say who we are. They are had before a request: a failure to get them sends
     /// nothing.
     pub(in crate::backend) async fn headers(&self) -> Result<HeaderMap, BackendError> {
-        let headers = self.credentials()?.headers(extensions()).await;
-        let headers = headers.map_err(|e| {
-            if !e.is_transient() {
-                self.forget();
+        loop {
+            let (asked, patience) = self.asked()?;
+            let (asked, answer) = tokio::select! {
+                biased;
+                answer = first(&asked) => answer,
+                () = Host.sleep(patience) => {
+                    self.ask_beside();
+                    continue;
+                }
+            };
+            let mut state = self.state();
+            state.waiting = None;
+            if let Ok(headers) = &answer {
+                state.token = headers.get(AUTHORIZATION).cloned();
+                state.generations.retain(|other| Arc::ptr_eq(other, &asked));
             }
-            no_credentials(&e, e.is_transient(), false)
+            return Ok(answer?);
+        }
+    }
+
+    /// Whom to ask, and how long to wait for an answer before another is asked beside.
+    fn asked(&self) -> Result<(Vec<Arc<Generation>>, Duration), Lacking> {
+        let mut state = self.state();
+        let now = Host.now().moment;
+        state.generations.retain(|one| match one.failure() {
+            None => true,
+            // A person may have mended it in this moment.
+            Some(why) => !why.is_final() && one.age(now) < FAILURE_KEPT,
         });
-        match headers? {
-            CacheableResource::New { data, .. } => Ok(data),
-            CacheableResource::NotModified => {
-                let why = "the credentials were not told".to_owned();
-                Err(BackendError::not_sent(Trouble::Unavailable, why))
+        if state.generations.is_empty() {
+            state.generations.push(Arc::new(Generation::start(self.scopes)?));
+            state.waiting = None;
+        }
+        let waited = now.longest_since(*state.waiting.get_or_insert(now));
+        let patience = match &state.generations[..] {
+            [one] if one.has_given() => SLOW_AFTER_TOKEN.saturating_sub(waited),
+            [one] => SLOW.saturating_sub(waited.min(one.age(now))),
+            more => {
+                SLOW_TOO.saturating_sub(more.iter().map(|one| one.age(now)).fold(waited, Ord::min))
             }
-        }
+        };
+        Ok((state.generations.clone(), patience))
     }
 
-    /// What was found first, until it is forgotten.
-    fn credentials(&self) -> Result<Credentials, BackendError> {
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = &*found {
-            return Ok(found.clone());
+    /// Looks for credentials once more, beside what is under way.
+    fn ask_beside(&self) {
+        let mut state = self.state();
+        let now = Host.now().moment;
+        state.waiting = Some(now);
+        if state.generations.last().is_some_and(|last| last.age(now) < SLOW_AFTER_TOKEN) {
+            // Another request has done it.
+            return;
         }
-        let built = Builder::default().with_scopes(self.scopes.iter().copied()).build();
-        let built = built.map_err(|e| no_credentials(&e, false, e.is_parsing()))?;
-        Ok(found.insert(built).clone())
+        // Where no thread can be started, those that are there go on.
+        let Ok(next) = Generation::start(self.scopes) else { return };
+        if state.generations.len() > 1 {
+            let is_old = state.generations[0].age(now) > OLD;
+            state.generations.remove(usize::from(!is_old));
+        }
+        state.generations.push(Arc::new(next));
     }
 
-    /// Has the next request look for credentials anew: once refused, the library asks no more, and once
-    /// given a token, it keeps it to its end. So a process would have to be started again after somebody
-    /// has put right what was wrong.
-    pub(in crate::backend) fn forget(&self) {
-        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// The store has let a request of this kind in.
+    pub(in crate::backend) fn taken(&self, kind: &str) {
+        let mut state = self.state();
+        state.was_taken = true;
+        state.forgiven.retain(|forgiven| forgiven != kind);
+    }
+
+    /// The store has refused a request of this kind that came with this token. The next request looks for
+    /// credentials anew, because the library keeps a token to its end.
+    ///
+    /// True where that may be all that it takes: a token that was good is so no more, and another was not
+    /// tried.
+    pub(in crate::backend) fn refused(&self, kind: &str, token: Option<&HeaderValue>) -> bool {
+        let mut state = self.state();
+        if token.is_none() {
+            return false;
+        }
+        if state.token.as_ref() != token {
+            // It has been replaced since.
+            return state.was_taken;
+        }
+        state.generations.clear();
+        state.token = None;
+        let is_first = !state.forgiven.iter().any(|forgiven| forgiven == kind);
+        if is_first {
+            state.forgiven.push(kind.to_owned());
+        }
+        state.was_taken && is_first
+    }
+
+    /// Which credentials these are, for a message.
+    pub(in crate::backend) fn name(&self) -> String {
+        let name = self.state().generations.iter().find_map(|generation| generation.name());
+        name.unwrap_or_else(|| "Google's application default credentials".into())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Nothing that the credentials should know.
-fn extensions<T: Default>() -> T {
-    T::default()
-}
-
-/// The error of a request that was not sent for want of credentials. It has the first sentence of the last
-/// two causes, because the library's own words are advice for programmers, and of one that names an address.
-///
-/// `is_quoting`: the causes may repeat what stands in a file of credentials.
-fn no_credentials(error: &dyn Error, is_transient: bool, is_quoting: bool) -> BackendError {
-    let mut causes = vec![told(&error.to_string())];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = told(&cause.to_string());
-        // Some of them end with their own cause.
-        if let Some(last) = causes.last_mut().filter(|last| last.ends_with(&text)) {
-            last.truncate(last.len() - text.len());
-            last.truncate(last.trim_end_matches([' ', ':']).len());
-        }
-        causes.push(text);
-        next = cause.source();
-    }
-    causes.retain(|text| !text.is_empty());
-    let two = causes.len().saturating_sub(2);
-    let is_told = |(at, text): &(usize, String)| *at >= two || text.contains("://");
-    let told = causes.into_iter().enumerate().filter(is_told).map(|(_, text)| text);
-    let last = told.collect::<Vec<_>>().join(": ");
-    let why = if is_quoting { without_quotes(&last) } else { last };
-    let trouble = if is_transient { Trouble::Unavailable } else { Trouble::Denied };
-    let what = format!("cannot get credentials for Google Cloud ({}): {REMEDY}", line(&why));
-    BackendError::not_sent(trouble, what)
-}
-
-/// One cause: of the body of an answer only what OAuth and Google have for errors, because whoever gives
-/// out tokens may repeat what was sent there.
-fn told(text: &str) -> String {
-    let (said, body) = match text.split_once(", body=<") {
-        Some((said, rest)) => (said, Some(rest.rsplit_once('>').map_or(rest, |(body, _)| body))),
-        None => (text, None),
-    };
-    let sentence = said.split(". ").next().unwrap_or_default();
-    // How the library ends what will not pass by itself, and what will; we say it in our own way.
-    let sentence = sentence.trim_end_matches(" and future attempts will not succeed");
-    let sentence = sentence.trim_end_matches(" but future attempts may succeed");
-    let body: Value = serde_json::from_str(body.unwrap_or_default()).unwrap_or_default();
-    let words = ["/error", "/error/message", "/error_description"]
-        .map(|pointer| body.pointer(pointer).and_then(Value::as_str).map(line));
-    let words = words.into_iter().flatten();
-    std::iter::once(sentence.to_owned()).chain(words).collect::<Vec<_>>().join(": ")
-}
-
-/// The text with an ellipsis for what stands in double quotes, where a parser repeats what it found.
-fn without_quotes(text: &str) -> String {
-    let Some((start, rest)) = text.split_once('"') else { return text.to_owned() };
-    let end = rest.rsplit_once('"').map_or("", |(_, end)| end);
-    format!("{start}…{end}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The words of a parser that met a secret where it wanted something else.
-    #[test]
-    fn what_is_quoted_is_left_out() {
-        for (text, left) in [
-            (
-                r#"invalid type: string "se\"cret", expected a map"#,
-                "invalid type: string …, expected a map",
-            ),
-            (r#"found string "se\"cret", expected a map"#, "found string …, expected a map"),
-            (r#"invalid type: string "secret"#, "invalid type: string …"),
-            ("missing field `type`", "missing field `type`"),
-        ] {
-            assert_eq!(without_quotes(text), left);
-        }
-    }
-
-    /// Of an answer only the error is told.
-    #[test]
-    fn a_body_is_not_repeated() {
-        for (text, left) in [
-            (
-                r#"no token, body=<{"error":"a","error_description":"b > c","x":"secret"}> and"#,
-                "no token: a: b > c",
-            ),
-            (r#"no token, body=<{"error":{"code":401,"message":"a"}}> and more"#, "no token: a"),
-            ("no token, body=<secret", "no token"),
-            ("no token and future attempts will not succeed", "no token"),
-        ] {
-            assert_eq!(told(text), left);
-        }
+/// The first answer of one or two.
+async fn first(asked: &[Arc<Generation>]) -> (Arc<Generation>, Result<HeaderMap, Lacking>) {
+    match asked {
+        [one, other] => tokio::select! {
+            biased;
+            answer = one.headers() => (Arc::clone(one), answer),
+            answer = other.headers() => (Arc::clone(other), answer),
+        },
+        [one, ..] => (Arc::clone(one), one.headers().await),
+        [] => std::future::pending().await,
     }
 }

@@ -40,6 +40,11 @@ const RIGHTS: [(&str, &str); 5] = [
     ("spanner.databases.beginOrRollbackReadWriteTransaction", "to take and release a lock"),
 ];
 
+/// The same for whoever acts as a database role: what the role may do, the database itself decides.
+const FINE_GRAINED: [(&str, &str); 1] =
+    [("spanner.databases.useRoleBasedAccess", "to act as the database role")];
+const FINE_GRAINED_USER: &str = "roles/spanner.fineGrainedAccessUser";
+
 /// How long a change of the schema is left alone between two looks at it.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -50,9 +55,13 @@ impl Admin for SpannerBackend {
 
     fn rights(&self) -> BoxFuture<'_, Result<Vec<Right>, BackendError>> {
         Box::pin(async move {
+            let (rights, role) = match self.place.role {
+                None => (&RIGHTS[..], USER),
+                Some(_) => (&FINE_GRAINED[..], FINE_GRAINED_USER),
+            };
             let ask = TestIamPermissionsRequest {
                 resource: self.place.database_path(),
-                permissions: RIGHTS.map(|(name, _)| name.to_owned()).into(),
+                permissions: rights.iter().map(|&(name, _)| name.to_owned()).collect(),
             };
             let granted = self.admin_call(ask, "resource", async |mut admin, ask| {
                 admin.test_iam_permissions(ask).await
@@ -63,11 +72,11 @@ impl Admin for SpannerBackend {
                 Err(Failed::Refused(status)) if status.code() == Code::Unimplemented => None,
                 Err(failed) => return Err(self.why(failed)),
             };
-            let right = |(name, needed)| {
+            let right = |&(name, needed)| {
                 let is_held = granted.as_ref().map(|all| all.iter().any(|one| one == name));
-                Right { name, needed, is_optional: false, is_held, role: USER }
+                Right { name, needed, is_optional: false, is_held, role }
             };
-            Ok(RIGHTS.map(right).into())
+            Ok(rights.iter().map(right).collect())
         })
     }
 
@@ -102,7 +111,7 @@ impl Admin for SpannerBackend {
             let mut steps = vec![Step { what, state: StepState::Found }];
             match self.statements().await? {
                 Some(statements) => match self.table_in(&statements) {
-                    Some(definition) => steps.extend(self.examined(&definition)),
+                    Some(definition) => steps.extend(self.examined(&definition, &statements)),
                     None => steps.push(self.make_table(dry_run).await?),
                 },
                 // A server that does not tell. Whether there is a table, a look tells.

@@ -1,23 +1,24 @@
-//! One attempt of one gRPC call, over the same HTTP client as all stores have.
+//! One attempt of one gRPC call, over the same connections as all stores have.
 //!
 //! gRPC's own client would queue, reconnect and answer "unavailable" for a connection that was never made
 //! and for one that broke alike; here the two can be told apart.
 
 use std::error::Error;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use http_body_util::BodyExt;
-use leasehold_core::backend::{BackendError, BoxFuture, Trouble};
-use reqwest::{Client, Url};
-use tonic::Status;
+use leasehold_core::backend::{BackendError, BoxFuture, Fate, Trouble};
+use reqwest::Client;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
 
-use crate::backend::http::credentials::Account;
-use crate::backend::http::{self as wire, PATIENCE};
+use crate::backend::http::credentials::{Account, REMEDY};
+use crate::backend::http::{self as wire, Connections, PATIENCE, Protocol, line};
 
 use super::place::Place;
 
@@ -30,27 +31,20 @@ const SCOPES: &[&str] = &[
 /// The way to Spanner: a connection that all calls share.
 #[derive(Debug)]
 pub(super) struct Channel {
-    endpoint: Url,
     origin: http::Uri,
     /// `None` where no credentials are sent.
     account: Option<Account>,
-    current: Mutex<Connection>,
-}
-
-#[derive(Clone, Debug)]
-struct Connection {
-    number: u64,
-    client: Client,
+    connections: Connections,
 }
 
 impl Channel {
     /// Nothing is sent yet.
     pub(super) fn new(place: &Place) -> Result<Channel, String> {
-        let endpoint = place.endpoint.clone();
+        let endpoint = &place.endpoint;
         let origin = endpoint.as_str().parse().map_err(|e| format!("{endpoint}: {e}"))?;
         let account = (!place.is_anonymous()).then(|| Account::new(SCOPES));
-        let current = Mutex::new(Connection { number: 0, client: client(&endpoint)? });
-        Ok(Channel { endpoint, origin, account, current })
+        let connections = Connections::new(endpoint, Protocol::Grpc)?;
+        Ok(Channel { origin, account, connections })
     }
 
     /// A request with credentials, and what Google's clients say beside it: which database it is for, what
@@ -87,62 +81,88 @@ impl Channel {
     }
 
     /// Makes a call on the connection of all. If it gets no answer, or is dropped before, the next call
-    /// has a new one: a connection that is dead without a sign would hold up everything until it is
-    /// noticed, and a lease does not wait that long.
+    /// has a new one.
     pub(super) async fn call<T>(
         &self,
         rpc: impl AsyncFnOnce(Attempt, http::Uri) -> Result<T, Status>,
     ) -> Result<T, Status> {
-        let Connection { number, client } = self.current().clone();
-        let mut unanswered = Unanswered { channel: self, number: Some(number) };
-        let answer = rpc(Attempt(client), self.origin.clone()).await;
-        // What the server itself says has no cause on our side.
-        if answer.as_ref().err().is_none_or(|status| status.source().is_none()) {
-            unanswered.number = None;
+        let sending = self.connections.sending();
+        let sent = Arc::<OnceLock<Sent>>::default();
+        let attempt = Attempt { client: sending.client().clone(), sent: Arc::clone(&sent) };
+        let answer = rpc(attempt, self.origin.clone()).await;
+        let Err(status) = &answer else {
+            sending.settled();
+            self.taken(sent.get());
+            return answer;
+        };
+        match broken(status) {
+            Some(BackendError { fate: Fate::NotSent, .. }) => sending.settled(),
+            Some(_) => {}
+            // What the server itself says has no cause on our side.
+            None => {
+                sending.settled();
+                match status.code() {
+                    Code::Unauthenticated => return Err(self.unauthenticated(status, sent.get())),
+                    _ => self.taken(sent.get()),
+                }
+            }
         }
         answer
     }
 
-    /// Has the next request look for credentials anew.
-    pub(super) fn forget_credentials(&self) {
-        if let Some(account) = &self.account {
-            account.forget();
+    fn taken(&self, sent: Option<&Sent>) {
+        if let Some((account, sent)) = self.account.as_ref().zip(sent) {
+            account.taken(&sent.call);
         }
     }
 
-    fn current(&self) -> MutexGuard<'_, Connection> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The first refusal of a token that was good is no one's decision: it may have ended early, and the next
+    /// call comes with another.
+    fn unauthenticated(&self, status: &Status, sent: Option<&Sent>) -> Status {
+        let said = format!("{} (UNAUTHENTICATED)", line(status.message()));
+        let error = match (&self.account, sent) {
+            (Some(account), Some(sent)) => {
+                let of = account.name();
+                match account.refused(&sent.call, sent.token.as_ref()) {
+                    true => BackendError::unknown(
+                        Trouble::Unavailable,
+                        format!(
+                            "{said}: the credentials are not accepted, those of {of}; they were, \
+                             so the next request comes with fresh ones"
+                        ),
+                    ),
+                    false => BackendError::unknown(
+                        Trouble::Denied,
+                        format!(
+                            "{said}: the credentials are not accepted, those of {of}: {REMEDY}"
+                        ),
+                    ),
+                }
+            }
+            _ => BackendError::unknown(
+                Trouble::Denied,
+                format!("{said}: there are no credentials, which are never sent in clear"),
+            ),
+        };
+        Status::from_error(Box::new(NoAnswer(error)))
     }
 }
 
-/// Leaves the connection behind when dropped, unless its number was taken away.
-struct Unanswered<'a> {
-    channel: &'a Channel,
-    number: Option<u64>,
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        let mut current = self.channel.current();
-        // Others may have left it before.
-        if self.number == Some(current.number)
-            && let Ok(client) = client(&self.channel.endpoint)
-        {
-            *current = Connection { number: current.number + 1, client };
-        }
-    }
-}
-
-fn client(endpoint: &Url) -> Result<Client, String> {
-    let builder = wire::builder(endpoint).http2_prior_knowledge();
-    builder.build().map_err(|e| wire::words(&e))
+/// What was sent of a call, for what its answer says of the credentials.
+#[derive(Debug)]
+struct Sent {
+    call: String,
+    token: Option<HeaderValue>,
 }
 
 /// Sends one request, once.
 #[derive(Clone, Debug)]
-pub(super) struct Attempt(Client);
+pub(super) struct Attempt {
+    client: Client,
+    sent: Arc<OnceLock<Sent>>,
+}
 
-/// What became of a request that got no answer.
+/// What became of a request that got no answer, or none that its caller has to understand.
 #[derive(Debug)]
 struct NoAnswer(BackendError);
 
@@ -164,9 +184,11 @@ impl Service<http::Request<Body>> for Attempt {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let client = self.0.clone();
+        let client = self.client.clone();
+        let (parts, message) = request.into_parts();
+        let token = parts.headers.get(AUTHORIZATION).cloned();
+        let _ = self.sent.set(Sent { call: parts.uri.path().to_owned(), token });
         Box::pin(async move {
-            let (parts, message) = request.into_parts();
             let message = message.collect().await?.to_bytes();
             let request = http::Request::from_parts(parts, reqwest::Body::from(message));
             let sent = client.execute(request.try_into()?).await;

@@ -27,6 +27,8 @@ pub(crate) struct Place {
     pub(super) instance: String,
     pub(super) database: String,
     pub(super) table: String,
+    /// The database role by which Spanner judges what we do; none where that is left to IAM.
+    pub(super) role: Option<String>,
     pub(super) endpoint: Url,
     /// Given, in the URL or by the environment: a child may have another environment.
     own_endpoint: bool,
@@ -66,6 +68,7 @@ impl Place {
             instance: id("instance", instance, "-", 64)?,
             database: id("database", database, "-_", 30)?,
             table: TABLE.into(),
+            role: None,
             endpoint,
             own_endpoint: emulator.is_some(),
             poll_interval: POLL_INTERVAL,
@@ -76,7 +79,8 @@ impl Place {
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
-            "table" => self.table = table(value)?,
+            "table" => self.table = word(name, value)?,
+            "role" => self.role = Some(word(name, value)?),
             "endpoint" => {
                 self.endpoint = endpoint(value, "endpoint")?;
                 self.own_endpoint = true;
@@ -89,7 +93,8 @@ impl Place {
             }
             _ => {
                 return Err(format!(
-                    "spanner:// has no option {name:?}; it has table, endpoint and poll-interval"
+                    "spanner:// has no option {name:?}; it has table, role, endpoint and \
+                     poll-interval"
                 ));
             }
         }
@@ -103,6 +108,9 @@ impl Place {
         let mut options = vec![];
         if table != TABLE {
             options.push(format!("table={table}"));
+        }
+        if let Some(role) = &self.role {
+            options.push(format!("role={role}"));
         }
         if self.own_endpoint {
             let endpoint = self.endpoint.as_str();
@@ -150,8 +158,8 @@ fn id(what: &str, id: &str, more: &str, most: usize) -> Result<String, String> {
     }
 }
 
-/// The name of a table: it gets into statements, so it is a plain word.
-fn table(name: &str) -> Result<String, String> {
+/// The name of a table or a role: it gets into statements, so it is a plain word.
+fn word(option: &str, name: &str) -> Result<String, String> {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let whole = (1..=128).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -159,7 +167,7 @@ fn table(name: &str) -> Result<String, String> {
     match whole {
         true => Ok(name.to_owned()),
         false => Err(format!(
-            "table cannot be {name:?}: it is a letter, then letters, digits and underscores"
+            "{option} cannot be {name:?}: it is a letter, then letters, digits and underscores"
         )),
     }
 }
@@ -181,7 +189,8 @@ mod tests {
         for url in [
             "acme/main/locks",
             "example.com:acme/main-1/lo_cks?table=Locks_2",
-            "acme/main/locks?endpoint=http://127.0.0.1:9010&poll-interval=20ms",
+            "acme/main/locks?role=lock_er",
+            "acme/main/locks?table=t&role=locker&endpoint=http://127.0.0.1:9010&poll-interval=20ms",
         ] {
             assert_eq!(parse(url).expect("a place").url(), format!("spanner://{url}"));
         }
@@ -218,6 +227,9 @@ mod tests {
             ("acme/main/locks?table=a&table=a", "twice"),
             ("acme/main/locks?table=", "table"),
             ("acme/main/locks?table=a%60b", "table"),
+            ("acme/main/locks?role=", "role"),
+            ("acme/main/locks?role=a%20b", "role"),
+            ("acme/main/locks?role", "role"),
             ("acme/main/locks?poll-interval=1ms", "10ms"),
             ("acme/main/locks?endpoint=ftp://x", "URL"),
             ("acme/main/locks?endpoint=http://me:secret@host", "URL"),

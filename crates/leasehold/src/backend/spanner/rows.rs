@@ -101,6 +101,9 @@ impl State {
                 record.truncate(MAX_RECORD_BYTES + 1);
                 let written = written.unwrap_or_default().parse::<Timestamp>();
                 let written = written.map_err(|e| format!("\"written\" is no time: {e}"))?;
+                if !is_time(&written) {
+                    return Err("\"written\" is no time of Spanner's".into());
+                }
                 Ok(State::Stored { version, record, written })
             }
             (true, (None, _)) => Err("only the row of version 0 is left".into()),
@@ -133,8 +136,13 @@ pub(super) fn list<const N: usize>(values: [&str; N]) -> ListValue {
     ListValue { values: values.map(value).into() }
 }
 
+/// Whether a time is one that Spanner can tell: from 1970 to 9999.
+pub(super) fn is_time(time: &Timestamp) -> bool {
+    (0..=253_402_300_799).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos)
+}
+
 /// The Unix time of a timestamp in microseconds; 0 before 1970.
 pub(super) fn micros(time: &Timestamp) -> u64 {
     let seconds = u64::try_from(time.seconds).unwrap_or(0);
-    seconds.saturating_mul(1_000_000) + u64::try_from(time.nanos / 1_000).unwrap_or(0)
+    seconds.saturating_mul(1_000_000).saturating_add(u64::try_from(time.nanos / 1_000).unwrap_or(0))
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use googleapis_tonic_google_spanner_v1::google::spanner::v1 as proto;
-use leasehold_core::backend::BackendError;
+use leasehold_core::backend::{BackendError, Trouble};
 use leasehold_core::deadline::Moment;
 use proto::spanner_client::SpannerClient;
 
@@ -67,7 +67,9 @@ impl SpannerBackend {
 
     async fn make_session(&self) -> Result<String, BackendError> {
         let database = self.place.database_path();
-        let session = proto::Session { multiplexed: true, ..proto::Session::default() };
+        let role = self.place.role.clone().unwrap_or_default();
+        let session =
+            proto::Session { multiplexed: true, creator_role: role, ..proto::Session::default() };
         let create =
             proto::CreateSessionRequest { database: database.clone(), session: Some(session) };
         let request = self.channel.request(create, &database, ("database", &database)).await?;
@@ -75,6 +77,13 @@ impl SpannerBackend {
             SpannerClient::with_origin(attempt, origin).create_session(request).await
         });
         let answer = answer.await.map_err(|status| self.refused(&status, ""))?;
-        Ok(answer.into_inner().name)
+        let name = answer.into_inner().name;
+        match name.starts_with(&format!("{database}/sessions/")) {
+            true => Ok(name),
+            false => {
+                let why = "the answer names no session of this database";
+                Err(BackendError::unknown(Trouble::Unavailable, why))
+            }
+        }
     }
 }

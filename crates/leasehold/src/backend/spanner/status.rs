@@ -8,7 +8,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use crate::backend::http::credentials::REMEDY;
-use crate::backend::http::line;
+use crate::backend::http::{line, patience};
 
 use super::channel;
 use super::place::Place;
@@ -77,8 +77,9 @@ impl<'a> Refusal<'a> {
             rpc::RetryInfo::decode(value).ok()
         });
         let delay = info?.retry_delay?;
-        let (seconds, nanos) = (delay.seconds.try_into().ok()?, delay.nanos.try_into().ok()?);
-        Some(Duration::new(seconds, nanos))
+        let seconds = Duration::from_secs(delay.seconds.try_into().ok()?);
+        let nanos = Duration::from_nanos(delay.nanos.try_into().ok()?);
+        Some(patience(seconds.saturating_add(nanos)))
     }
 
     /// What it means where the call itself knows nothing better. `docs/backends/spanner.md` has the table.
@@ -102,18 +103,23 @@ impl<'a> Refusal<'a> {
             Code::Unavailable if self.retry_after().is_some() => throttled(self.retry_after()),
             Code::PermissionDenied => {
                 let database = self.place.database_path();
-                let why = format!(
-                    "{said}: it takes the role roles/spanner.databaseUser on {database}, or \
-                     spanner.sessions.create and spanner.databases.read and .write"
-                );
+                let why = match &self.place.role {
+                    None => format!(
+                        "{said}: it takes the role roles/spanner.databaseUser on {database}, or \
+                         spanner.sessions.create and spanner.databases.read and .write, or a \
+                         database role that is named with ?role=NAME"
+                    ),
+                    Some(role) => format!(
+                        "{said}: as the database role {role}, it takes \
+                         roles/spanner.fineGrainedAccessUser on {database}, \
+                         roles/spanner.databaseRoleUser for the role, and `GRANT SELECT, INSERT, \
+                         UPDATE, DELETE ON TABLE {} TO ROLE {role}`",
+                        self.place.table
+                    ),
+                };
                 unknown(Trouble::Denied, why)
             }
-            Code::Unauthenticated => {
-                let why = format!(
-                    "{said}: the credentials are not accepted, or there are none: {REMEDY}"
-                );
-                unknown(Trouble::Denied, why)
-            }
+            Code::Unauthenticated => unknown(Trouble::Denied, format!("{said}: {REMEDY}")),
             Code::InvalidArgument
             | Code::FailedPrecondition
             | Code::OutOfRange

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use leasehold_core::backend::{
     BackendError, Expected, Fate, Key, MAX_RECORD_BYTES, Trouble, Version, Written,
 };
-use leasehold_servers::gcs::{Fake, Fault, Rule, When};
+use leasehold_servers::gcs::{Fake, Fault, Odd, Rule, When};
 
 use super::open;
 
@@ -151,6 +151,62 @@ async fn a_read_that_goes_wrong_is_no_answer() {
     }
     let record = backend.read(&key()).await.expect("an answer").record.expect("a record");
     assert_eq!(record.bytes.len(), 5_000);
+}
+
+/// Something on the way answers in place of the bucket, or makes another answer of the bucket's: a portal, a
+/// proxy that cuts short. It is no word about the record, neither that it is damaged nor that it is not
+/// there, and no reason to give up: what is told names the endpoint, and one line of a page.
+#[tokio::test]
+async fn an_answer_of_somebody_else_is_no_answer() {
+    let server = start();
+    let backend = open(&server.url("acme/locks"));
+    let written = backend.write(&key(), &Expected::Absent, b"{\"a\":1}").await.expect("an answer");
+    let Written::Applied(version) = written else { panic!("{written:?}") };
+    for (odd, words) in [
+        (Odd::Short, "cut short"),
+        (Odd::Changed, "changed on the way"),
+        (Odd::Bare, "it is no Google Cloud Storage, or something on the way"),
+        (Odd::Page(200), "with a page: Sign in to the guest network: it is no Google"),
+        (Odd::Page(404), "with a page: Sign in to the guest network: it is no Google"),
+    ] {
+        server.script(once(When::Read, Fault::Odd(odd)));
+        let error = backend.read(&key()).await.expect_err("it goes wrong");
+        assert_eq!(error.trouble, Trouble::Unavailable, "{odd:?}: {error}");
+        assert!(error.message.contains(words), "{odd:?}: {error}");
+    }
+    for odd in [Odd::Page(200), Odd::Page(404), Odd::Page(412), Odd::Garbage] {
+        server.script(once(When::Write, Fault::Odd(odd)));
+        let stale = Expected::Version(Version::new("1"));
+        let error = backend.write(&key(), &stale, b"{}").await;
+        if odd == Odd::Garbage {
+            // Its status says it all.
+            assert_eq!(error.expect("an answer"), Written::Conflict(None));
+            continue;
+        }
+        let error = error.expect_err("it goes wrong");
+        assert_eq!((error.fate, error.trouble), (Fate::Unknown, Trouble::Unavailable), "{odd:?}");
+        server.script(once(When::Delete, Fault::Odd(odd)));
+        let error = backend.delete(&key(), &Version::new("1")).await.expect_err("it goes wrong");
+        assert_eq!(error.trouble, Trouble::Unavailable, "{odd:?}: {error}");
+    }
+    for (when, odd) in [
+        (When::List, Odd::Page(200)),
+        (When::List, Odd::Garbage),
+        (When::Bucket, Odd::Page(200)),
+        (When::Bucket, Odd::Garbage),
+    ] {
+        server.script(once(when, Fault::Odd(odd)));
+        let trouble = match when {
+            When::List => backend.list("").await.expect_err("it goes wrong").trouble,
+            _ => {
+                let rights = backend.admin().expect("rights").rights().await;
+                rights.expect_err("it goes wrong").trouble
+            }
+        };
+        assert_eq!(trouble, Trouble::Unavailable, "{when:?} {odd:?}");
+    }
+    let record = backend.read(&key()).await.expect("an answer").record.expect("a record");
+    assert_eq!(record.version, version);
 }
 
 /// The second look at a state costs no transfer (304), shows the same bytes, and sees every change.

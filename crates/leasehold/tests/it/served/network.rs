@@ -90,3 +90,23 @@ async fn a_slow_network_is_no_fault() {
     assert!(guard.is_held());
     guard.release().await.expect("released");
 }
+
+/// A VPN, a NAT or a failover forgets all open connections without a sign, and serves new ones at once. Many
+/// were idle: the next renewal that gets no answer leaves them all behind, and the one after it goes through.
+#[tokio::test]
+async fn connections_that_are_forgotten_cost_one_attempt() {
+    let server = start();
+    let (ours, proxy) = behind(&server).await;
+    let guard = acquire(&ours).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let mutex = ours.mutex(format!("idle-{n}"));
+        tasks.spawn(async move { mutex.acquire().await.expect("the lock").release().await });
+    }
+    assert!(tasks.join_all().await.iter().all(Result::is_ok));
+    proxy.forget_open();
+    let before = count(&server, RENEWAL);
+    server.until_done(RENEWAL, before + 3).await;
+    assert!(guard.is_held());
+    guard.release().await.expect("released");
+}

@@ -54,7 +54,14 @@ async fn an_emulator_gets_its_instance() {
 async fn a_table_that_breaks_locks_is_told() {
     let policy = format!("{TABLE}, ROW DELETION POLICY (OLDER_THAN(written, INTERVAL 30 DAY))");
     let other = TABLE.replace("version INT64", "version STRING(9)");
-    for (table, word) in [(policy.as_str(), "DROP ROW DELETION POLICY"), (&other, "?table=NAME")] {
+    let small = TABLE.replace("STRING(256)", "STRING(16)");
+    let more = TABLE.replace("(name STRING", "(owner STRING(9) NOT NULL, name STRING");
+    for (table, word) in [
+        (policy.as_str(), "DROP ROW DELETION POLICY"),
+        (&other, "?table=NAME"),
+        (&small, "name is string ( 16 )"),
+        (&more, "owner is a further column"),
+    ] {
         let server = Fake::start();
         server.make_database(DATABASE, &[table]);
         let steps = init(&server, false).await.expect("it is there");

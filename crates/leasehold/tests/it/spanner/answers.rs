@@ -269,3 +269,26 @@ async fn requests_and_rows_are_where_they_are_said_to_be() {
     assert!(backend.delete(&key(), &version).await.expect("an answer"));
     assert_eq!(list("").await, []);
 }
+
+/// A service has a database role and nothing else: its session says so, and with it every request. Where the
+/// role may not touch the table, what it takes is told.
+#[tokio::test]
+async fn a_database_role_is_named_by_the_session() {
+    let server = start();
+    let url = format!("{}&role=locker", server.url(DATABASE));
+    let backend = open(&url);
+    assert!(backend.url().contains("role=locker"), "a child finds it: {}", backend.url());
+    let written = backend.write(&key(), &Expected::Absent, b"{}").await.expect("an answer");
+    let Written::Applied(version) = written else { panic!("{written:?}") };
+    backend.read(&key()).await.expect("an answer");
+    let seen = server.seen();
+    assert!(seen.len() >= 4 && seen.iter().all(|seen| seen.role == "locker"), "{seen:?}");
+    server.script(once(When::Commit, status(Code::PermissionDenied, false)));
+    let expected = Expected::Version(version);
+    let error = backend.write(&key(), &expected, b"{}").await.expect_err("denied");
+    assert_eq!(error.trouble, Trouble::Denied);
+    let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE leasehold TO ROLE locker";
+    assert!(error.message.contains(grant), "{error}");
+    open(&server.url(DATABASE)).read(&key()).await.expect("an answer");
+    assert!(server.seen().iter().rev().take(2).all(|seen| seen.role.is_empty()));
+}
