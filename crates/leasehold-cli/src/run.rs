@@ -120,11 +120,16 @@ async fn release(
 ) -> Exit {
     // A moment before the deadline, when it would count as lost.
     let in_time = kept.time_left().min(RELEASE_PATIENCE);
+    // In doubt, the release itself has to prove that it was held to the end.
+    let unanswered = match guard.is_held() || in_time.is_zero() {
+        true => ErrorKind::Unavailable,
+        false => ErrorKind::Lost,
+    };
     let released = tokio::select! {
         biased;
         // First: after a stall of this process, a lease that ended meanwhile is no loss of a
         // command that ended before.
-        () = Host.sleep(in_time) => Err((ErrorKind::Unavailable, "no answer".into())),
+        () = Host.sleep(in_time) => Err((unanswered, "no answer".into())),
         released = guard.release() => released.map_err(|e| (e.kind(), e.to_string())),
         _ = signals.ending() => Err((ErrorKind::Unavailable, "interrupted".into())),
     };

@@ -75,6 +75,19 @@ pub(crate) fn deadline_unix_ms(guard: &Guard) -> u64 {
     Host.now().unix_ms.saturating_add(left)
 }
 
+/// Waits while it is in doubt whether the lock is held, for the renewal or the loss that ends the doubt.
+async fn sure(guard: &Guard) -> Result<(), Failure> {
+    let mut renewals = guard.renewals();
+    while !guard.is_held() {
+        tokio::select! {
+            biased;
+            lost = guard.lost() => return Err(Failure::new(Exit::Lost, lost.to_string())),
+            _ = renewals.next() => {}
+        }
+    }
+    Ok(())
+}
+
 /// How the time of the command ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
@@ -118,6 +131,7 @@ impl<'a> Holding<'a> {
     ) -> Result<Holding<'a>, Result<Exit, Failure>> {
         let holder = guard.holder().to_string();
         let liveness = client.liveness();
+        sure(guard).await.map_err(Err)?;
         let allowance = kill_allowance(rules.ttl);
         let (liveness, deadline) = (liveness.as_deref(), guard.deadline());
         let kept = Kept::start(guard.name(), &holder, liveness, deadline, allowance);
@@ -126,9 +140,8 @@ impl<'a> Holding<'a> {
             signal = signals.ending() => return Err(Ok(signal.exit())),
             kept = kept => kept.map_err(|e| Err(cannot("start the keeper process")(e)))?,
         };
-        if !guard.is_held() {
-            return Err(Err(Failure::new(Exit::Lost, guard.lost().await.to_string())));
-        }
+        sure(guard).await.map_err(Err)?;
+        kept.renewed(guard.deadline());
         let mut shim = command.shim(kept.kills_at());
         shim.env("LEASEHOLD_NAME", guard.name())
             .env("LEASEHOLD_TOKEN", guard.token().to_string())
@@ -167,8 +180,10 @@ impl<'a> Holding<'a> {
     /// Waits for the end of the command, and brings it about when the lock is lost or the time is up.
     pub(crate) async fn supervise(&mut self, signals: &mut Signals) -> Result<Ended, Failure> {
         let mut renewals = self.guard.renewals();
-        // A renewal before this moment was not seen as one.
-        self.kept.renewed(self.guard.deadline());
+        // A renewal before this moment was not seen as one. In doubt there is no deadline.
+        if self.guard.is_held() {
+            self.kept.renewed(self.guard.deadline());
+        }
         loop {
             let to_look = self.to_grace().min(self.to_deadline()).min(self.to_remark());
             tokio::select! {

@@ -92,9 +92,21 @@ enum Phase {
     Releasing {
         since: Moment,
         /// Whether it was held until the user let go.
-        held: bool,
+        held: ToTheEnd,
     },
     Ended,
+}
+
+/// Whether the lock was held until the user let go.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ToTheEnd {
+    /// It was.
+    Held,
+    /// It was in doubt then. Our own release proves it if it lands: the record named us until then, so
+    /// nobody came in between.
+    Doubted,
+    /// It was lost before, or never held.
+    NotHeld,
 }
 
 /// One acquisition.
@@ -286,10 +298,12 @@ impl Lease {
         for attempt in &mut self.open {
             attempt.clean = false;
         }
-        if matches!(self.phase, Phase::Held(_)) && !self.suspect {
+        if let Phase::Held(deadline) = self.phase
+            && !self.suspect
+        {
             self.suspect = true;
             self.pause = None;
-            out.push(Output::Event(Event::Suspected));
+            out.push(Output::Event(Event::Suspected(deadline)));
         }
     }
 
@@ -316,7 +330,11 @@ impl Lease {
         if self.open.is_empty() && !self.is_ours() {
             self.end(Release::NotHeld, out);
         } else {
-            let held = matches!(self.phase, Phase::Held(_));
+            let held = match self.phase {
+                Phase::Held(_) if self.suspect => ToTheEnd::Doubted,
+                Phase::Held(_) => ToTheEnd::Held,
+                _ => ToTheEnd::NotHeld,
+            };
             self.phase = Phase::Releasing { since: now, held };
         }
     }

@@ -99,7 +99,7 @@ impl World {
                 let expired = matches!(loss, Loss::Expired);
                 self.note(if expired { Fact::Expired } else { Fact::LossNoticed });
             }
-            Event::Suspected => self.note(Fact::Suspected),
+            Event::Suspected(_) => self.note(Fact::Suspected),
             Event::Free => self.note(Fact::FoundFree),
             Event::Settled(settled) => self.check_settled(who, settled),
             _ => {}

@@ -170,9 +170,9 @@ impl<'a> Essence<'a> {
             Stage::New => 0,
             Stage::Acquiring { look } => 1 + u8::from(look),
             Stage::Lost => 3,
-            Stage::Releasing { held } => 4 + u8::from(held),
-            Stage::Ended => 6,
-            Stage::Held(deadline) => 7 + spell(now.longest_since(deadline.sent), belief),
+            Stage::Releasing { held } => 4 + held as u8,
+            Stage::Ended => 7,
+            Stage::Held(deadline) => 8 + spell(now.longest_since(deadline.sent), belief),
         };
         self.push(stage);
     }

@@ -76,7 +76,7 @@ pub const SHORT: &[Form] = &[
     Form {
         name: "suspicions",
         bounds: Bounds { suspicions: true, ..QUIET },
-        states: 215_081,
+        states: 223_500,
         sometimes: &[Fact::Suspected],
     },
     Form {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::holder::HeldBy;
 use crate::mutex::Mutex as MutexHandle;
 use crate::once::Once;
+use crate::status::stopped;
 
 /// A connection to a store, from which locks are made. Cheap to clone; all clones share one driver.
 ///
@@ -29,6 +31,8 @@ pub struct Client(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) env: Arc<dyn Env>,
+    /// The process that made it.
+    pub(crate) process: u32,
     jobs: mpsc::UnboundedSender<BoxFuture<'static, ()>>,
     lanes: Mutex<HashMap<Key, Arc<Lane>>>,
     /// How many acquisitions nobody waits for any more still have something to say to the store.
@@ -52,7 +56,8 @@ impl Client {
     /// A client of this backend, on this host.
     ///
     /// [`connect`](crate::connect) is the usual way; this one is for a backend of your own. Fails
-    /// only if the driver's thread cannot be started.
+    /// only if the threads that it needs cannot be started: the driver's, one for what blocks, and one
+    /// per process that watches deadlines.
     pub fn new(backend: Arc<dyn Backend>) -> Result<Client, Error> {
         Client::with_env(backend, Arc::new(Host))
     }
@@ -61,11 +66,14 @@ impl Client {
     pub fn with_env(backend: Arc<dyn Backend>, env: Arc<dyn Env>) -> Result<Client, Error> {
         let (jobs, queue) = mpsc::unbounded_channel();
         env.run(Box::pin(work(queue))).map_err(|e| {
-            Error::new(ErrorKind::Unavailable, format!("cannot start the driver's thread: {e}"))
+            let why = "a lock needs threads of its own, and they cannot be started";
+            Error::new(ErrorKind::Unavailable, format!("{why}: {e}"))
         })?;
+        let process = env.process();
         Ok(Client(Arc::new(Shared {
             backend,
             env,
+            process,
             jobs,
             lanes: Mutex::default(),
             leaving: watch::Sender::new(0),
@@ -96,8 +104,12 @@ impl Client {
 
     /// Waits until every release is settled that is under way without a guard: of dropped guards,
     /// of cancelled acquisitions, and of those that ended without the lock while a write was on its
-    /// way. Guards that are still alive are not waited for.
+    /// way. Guards that are still alive are not waited for. In a forked child there is nothing to wait
+    /// for.
     pub async fn close(self) {
+        if self.0.is_forked() {
+            return;
+        }
         let mut leaving = self.0.leaving.subscribe();
         // The sender lives in `self`, so waiting cannot fail.
         let _ = leaving.wait_for(|n| *n == 0).await;
@@ -114,13 +126,35 @@ impl Shared {
     /// Runs a job on the driver and waits for its result. Dropping the future lets the job go on.
     pub(crate) async fn on_driver<T: Send + 'static>(
         &self,
-        job: impl Future<Output = T> + Send + 'static,
-    ) -> Option<T> {
+        job: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.check_process()?;
         let (tell, told) = oneshot::channel();
         self.spawn(async move {
             let _ = tell.send(job.await);
         });
-        told.await.ok()
+        told.await.unwrap_or_else(|_| stopped())
+    }
+
+    /// Whether this is a fork of the process that made the client. It has none of the client's threads:
+    /// whatever waits for them waits for ever.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.process != self.env.process()
+    }
+
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        if self.is_forked() { Err(self.forked(ErrorKind::Invalid)) } else { Ok(()) }
+    }
+
+    /// What a fork is told.
+    pub(crate) fn forked(&self, kind: ErrorKind) -> Error {
+        let why = format!(
+            "this is a fork of process {}, which made this client of {} and keeps it and its \
+             locks: make another client here",
+            self.process,
+            self.backend.url(),
+        );
+        Error::new(kind, why)
     }
 
     pub(crate) fn lane(&self, key: &Key) -> Arc<Lane> {
@@ -147,6 +181,16 @@ impl Shared {
     pub(crate) fn backend_error(&self, doing: &str, key: &Key, error: &BackendError) -> Error {
         let place = self.backend.url();
         Error::new(error.trouble.into(), format!("cannot {doing} {key:?} at {place}: {error}"))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.is_forked() {
+            // What they wake at their end is in the other process, and a lock on the way there may be
+            // one that a thread of that process held when this one was made.
+            mem::forget((self.jobs.clone(), Arc::clone(&self.backend)));
+        }
     }
 }
 

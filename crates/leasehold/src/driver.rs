@@ -2,7 +2,9 @@
 //! with time, replies and commands, and does what it says.
 //!
 //! Every acquisition is a task of its own on the driver's thread. What the user holds (the future of
-//! an `acquire`, a guard) owns no state of the protocol: dropping it is one message.
+//! an `acquire`, a guard) owns no state of the protocol: dropping it is one message. Nothing of the
+//! user's runs on the driver's thread, where it could hold up every lock of the client: a callback is
+//! called where the user waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,21 +60,52 @@ pub(crate) struct Order {
     pub(crate) patience: Patience,
     /// Only to wait until it is free.
     pub(crate) look: bool,
-    pub(crate) on_wait: Option<OnWait>,
+    /// For a caller who wants to hear of the wait: the newest state of it.
+    pub(crate) news: Option<watch::Sender<Option<Waiting>>>,
 }
 
 pub(crate) type Answer = Result<Outcome, Error>;
 
 /// Takes a lock, or waits until it is free. Dropping the future settles whatever is under way.
-pub(crate) async fn perform(client: &Client, order: Order) -> Answer {
+pub(crate) async fn perform(client: &Client, mut order: Order, on_wait: Option<&OnWait>) -> Answer {
     let shared = &client.0;
+    shared.check_process()?;
+    let mut told = None;
+    if on_wait.is_some() {
+        let (news, receiver) = watch::channel(None);
+        (order.news, told) = (Some(news), Some(receiver));
+    }
     let (answer, answered) = oneshot::channel();
     let (let_go, letting_go) = mpsc::unbounded_channel();
     let mut leash = Leash { shared, let_go: Some(let_go.clone()) };
     shared.spawn(acquisition(Arc::clone(shared), order, answer, let_go, letting_go));
-    let answer = answered.await;
+    let answer = match (on_wait, told) {
+        (Some(on_wait), Some(told)) => hear(answered, told, on_wait).await,
+        _ => answered.await,
+    };
     leash.let_go = None;
     answer.unwrap_or_else(|_| stopped())
+}
+
+/// Waits for the answer, and calls the caller's callback meanwhile.
+async fn hear(
+    mut answered: oneshot::Receiver<Answer>,
+    mut told: watch::Receiver<Option<Waiting>>,
+    on_wait: &OnWait,
+) -> Result<Answer, oneshot::error::RecvError> {
+    loop {
+        tokio::select! {
+            // What was said before the answer is told before it.
+            biased;
+            Ok(()) = told.changed() => {
+                let waiting = told.borrow_and_update().clone();
+                if let Some(waiting) = waiting {
+                    on_wait(&waiting);
+                }
+            }
+            answer = &mut answered => return answer,
+        }
+    }
 }
 
 /// Says that nobody waits, if it is dropped while somebody does.
@@ -188,11 +221,11 @@ async fn queue(
                 Err(_) => return Turn::Unwanted(None),
             },
             () = &mut patience => return Turn::TimeIsUp,
-            Ok(()) = holder.changed(), if order.on_wait.is_some() => {
+            Ok(()) = holder.changed(), if order.news.is_some() => {
                 let held_by = holder.borrow_and_update().clone();
-                if let (Some(on_wait), Some(_)) = (&order.on_wait, &held_by) {
+                if let (Some(news), Some(_)) = (&order.news, &held_by) {
                     let waited = shared.env.now().moment.longest_since(began.moment);
-                    on_wait(&Waiting::new(held_by, waited, None));
+                    news.send_replace(Some(Waiting::new(held_by, waited, None)));
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::client::{Client, Shared};
 use crate::env::host_label;
 use crate::error::{Error, ErrorKind};
 use crate::holder::HeldBy;
-use crate::status::{checked, lease_of, remedy, stopped};
+use crate::status::{checked, lease_of, remedy};
 
 /// What forcing a lock came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -138,7 +138,7 @@ impl Force {
         let key = checked(&name)?;
         let shared = Arc::clone(&client.0);
         let job = async move { force(&shared, &key, reason, rules).await };
-        client.0.on_driver(job).await.unwrap_or_else(stopped)
+        client.0.on_driver(job).await
     }
 }
 

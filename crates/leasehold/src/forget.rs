@@ -11,7 +11,7 @@ use crate::client::{Client, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::force::{TRIES, be_patient};
 use crate::holder::HeldBy;
-use crate::status::{checked, lease_of, remedy, stopped};
+use crate::status::{checked, lease_of, remedy};
 
 /// What forgetting a name came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,7 +105,7 @@ impl IntoFuture for Forget {
             let key = checked(&name)?;
             let shared = Arc::clone(&client.0);
             let job = async move { forget(&shared, &key, rules).await };
-            client.0.on_driver(job).await.unwrap_or_else(stopped)
+            client.0.on_driver(job).await
         })
     }
 }

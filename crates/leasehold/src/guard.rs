@@ -11,8 +11,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::client::Shared;
 use crate::driver::Command;
+use crate::env::Env;
 use crate::error::{Error, ErrorKind};
 use crate::status::stopped;
+
+/// How often a holder looks at the clock at least, because timers do not count suspension.
+pub(crate) const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 
 /// How an acquisition that was granted stands. Written by the driver, read by the guard.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,6 +29,15 @@ pub(crate) enum Standing {
     Lost(Error),
     /// The release is settled.
     Released,
+}
+
+impl Standing {
+    fn deadline(&self) -> Option<Deadline> {
+        match self {
+            Standing::Held(deadline) | Standing::Suspect(deadline) => Some(*deadline),
+            Standing::Lost(_) | Standing::Released => None,
+        }
+    }
 }
 
 /// The value that means holding: it exists because a lock was acquired, and dropping it releases.
@@ -52,7 +65,6 @@ pub struct Guard {
     pub(crate) trouble: watch::Receiver<Option<String>>,
     /// Tells the driver to let go.
     pub(crate) let_go: Option<mpsc::UnboundedSender<Command>>,
-    pub(crate) pid: u32,
 }
 
 impl Guard {
@@ -84,7 +96,7 @@ impl Guard {
         planted!(DoubtIsHeld: if let Standing::Suspect(deadline) = &*self.standing.borrow() {
             return *deadline; });
         match &*self.standing.borrow() {
-            Standing::Held(deadline) if !self.is_forked() => *deadline,
+            Standing::Held(deadline) if !self.shared.is_forked() => *deadline,
             _ => Deadline { sent: self.shared.env.now().moment, span: Duration::ZERO },
         }
     }
@@ -102,20 +114,38 @@ impl Guard {
     }
 
     /// Waits until the lock is held no longer, and says why. Resolves at the deadline at the latest,
-    /// whatever hangs. Cancel-safe; may be called any number of times, also at once.
+    /// whatever hangs, on any executor. Cancel-safe; may be called any number of times, also at once.
     pub async fn lost(&self) -> Error {
         let mut standing = self.standing.clone();
-        let over = standing.wait_for(|s| matches!(s, Standing::Lost(_) | Standing::Released)).await;
-        match over.as_deref() {
-            Ok(Standing::Lost(error)) => error.clone(),
-            _ => self.lost_now(),
+        loop {
+            let known = standing.borrow_and_update().clone();
+            if let Some(lost) = self.over() {
+                return lost;
+            }
+            if change(&mut standing, &known, &*self.shared.env).await.is_err() {
+                return self.over().unwrap_or_else(|| self.held_no_longer());
+            }
         }
     }
 
-    pub(crate) fn lost_now(&self) -> Error {
-        if let Standing::Lost(error) = &*self.standing.borrow() {
-            return error.clone();
+    /// Why the lock is known to be held no longer, where it is. A doubt is no such knowledge. This does
+    /// not depend on the driver: it compares the deadline with the clock.
+    pub(crate) fn over(&self) -> Option<Error> {
+        if self.shared.is_forked() {
+            return Some(self.shared.forked(ErrorKind::Lost));
         }
+        match &*self.standing.borrow() {
+            Standing::Lost(error) => Some(error.clone()),
+            Standing::Released => Some(self.held_no_longer()),
+            Standing::Held(deadline) | Standing::Suspect(deadline) => {
+                let over = deadline.is_past(self.shared.env.now().moment);
+                let trouble = self.trouble.borrow();
+                over.then(|| expired(&self.shared, &self.key, trouble.as_deref()))
+            }
+        }
+    }
+
+    fn held_no_longer(&self) -> Error {
         let place = self.shared.backend.url();
         let message = format!("the lock {:?} at {place} is held no longer", self.key);
         Error::new(ErrorKind::Lost, message)
@@ -129,12 +159,16 @@ impl Guard {
 
     /// Follows the renewals, for a helper that has to be told every new deadline.
     pub fn renewals(&self) -> Renewals {
-        Renewals { standing: self.standing.clone() }
+        let told = self.standing.borrow().deadline();
+        let (env, process) = (Arc::clone(&self.shared.env), self.shared.process);
+        Renewals { standing: self.standing.clone(), told, env, process }
     }
 
     /// Releases, and waits until the store has confirmed it.
     ///
-    /// `Ok` means that the lock was ours to the end and is free. [`Lost`](ErrorKind::Lost) means
+    /// `Ok` means that the lock was ours to the end and is free. Where that was in doubt (the wall clock
+    /// jumped, as after a pause of the machine) the release itself proves it: it lands only on the record
+    /// that we left. [`Lost`](ErrorKind::Lost) means
     /// that it had been lost before, and is said at once; should the record still be ours, it is
     /// freed behind this answer ([`Client::close`](crate::Client::close) waits for that).
     /// `Unavailable` or `Denied` means that the work was done under
@@ -142,33 +176,55 @@ impl Guard {
     ///
     /// Dropping the future lets the release go on.
     pub async fn release(mut self) -> Result<(), Error> {
-        let before = match &*self.standing.borrow() {
-            Standing::Lost(error) => Some(error.clone()),
-            _ => None,
-        };
-        let before = before.or_else(|| (!self.is_held()).then(|| self.lost_now()));
+        let before = self.over();
         self.leave();
         planted!(ReleaseNotAwaited: return Ok(()));
+        planted!(DoubtUnproven: if matches!(*self.standing.borrow(), Standing::Suspect(_)) {
+            return Ok(()); });
+        if let Some(lost) = before {
+            return Err(lost);
+        }
         let over = self.standing.wait_for(|s| matches!(s, Standing::Released | Standing::Lost(_)));
-        let result = match over.await.as_deref() {
+        match over.await.as_deref() {
             Ok(Standing::Lost(error)) => Err(error.clone()),
             Ok(_) => Ok(()),
             Err(_) => stopped(),
-        };
-        before.map_or(result, Err)
+        }
     }
 
     fn leave(&mut self) {
-        if let Some(let_go) = self.let_go.take()
-            && !self.is_forked()
-        {
+        let Some(let_go) = self.let_go.take() else { return };
+        if self.shared.is_forked() {
+            // The driver that it would wake at its end is in another process.
+            std::mem::forget(let_go);
+        } else {
             // Fails only if the driver is gone, and then the lease ends by itself.
             let _ = let_go.send(Command::LetGo(self.shared.leaving()));
         }
     }
+}
 
-    pub(crate) fn is_forked(&self) -> bool {
-        self.pid != std::process::id()
+/// What is said when a deadline has passed.
+pub(crate) fn expired(shared: &Shared, key: &Key, trouble: Option<&str>) -> Error {
+    let place = shared.backend.locate(key);
+    let why = trouble.unwrap_or("was this process paused?");
+    let message =
+        format!("lost the lock {key:?} at {place}: it could not be renewed in time: {why}");
+    Error::new(ErrorKind::Lost, message)
+}
+
+/// Waits until something changes, the deadline passes, or it is time to look at the clock again. The
+/// time does not rely on the driver. Fails when the driver has nothing more to say.
+async fn change(
+    standing: &mut watch::Receiver<Standing>,
+    known: &Standing,
+    env: &dyn Env,
+) -> Result<(), watch::error::RecvError> {
+    let left = known.deadline().map_or(Duration::MAX, |d| d.left(env.now().moment));
+    tokio::select! {
+        biased;
+        changed = standing.changed() => changed,
+        () = env.alarm(left.min(LOOK_AT_CLOCK)) => Ok(()),
     }
 }
 
@@ -189,6 +245,9 @@ impl fmt::Debug for Guard {
 #[derive(Debug, Clone)]
 pub struct Renewals {
     standing: watch::Receiver<Standing>,
+    told: Option<Deadline>,
+    env: Arc<dyn Env>,
+    process: u32,
 }
 
 impl Renewals {
@@ -196,12 +255,16 @@ impl Renewals {
     /// longer. Renewals that nobody waited for are skipped, not queued. Cancel-safe.
     pub async fn next(&mut self) -> Option<Deadline> {
         loop {
-            self.standing.changed().await.ok()?;
-            match &*self.standing.borrow_and_update() {
-                Standing::Held(deadline) => return Some(*deadline),
-                Standing::Suspect(_) => {}
-                Standing::Lost(_) | Standing::Released => return None,
+            let known = self.standing.borrow_and_update().clone();
+            let deadline = known.deadline()?;
+            if deadline.is_past(self.env.now().moment) || self.env.process() != self.process {
+                return None;
             }
+            if matches!(known, Standing::Held(_)) && self.told != Some(deadline) {
+                self.told = Some(deadline);
+                return self.told;
+            }
+            change(&mut self.standing, &known, &*self.env).await.ok()?;
         }
     }
 }

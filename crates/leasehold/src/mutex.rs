@@ -102,7 +102,7 @@ impl Mutex {
     }
 
     /// Calls `f` while waiting: when the wait begins, when the holder changes, and now and then. It
-    /// runs on the driver's thread, so it must be quick and must not block.
+    /// runs where the wait is awaited, and what it missed while it blocked is skipped.
     pub fn on_wait(mut self, f: impl Fn(&Waiting) + Send + Sync + 'static) -> Mutex {
         self.on_wait = Some(Arc::new(f));
         self
@@ -147,9 +147,9 @@ impl Mutex {
             done = section(&guard) => done,
         };
         // The section ended by itself, but perhaps it ran past its deadline without an await.
-        if !guard.is_held() {
+        if let Some(lost) = guard.over() {
             planted!(SectionUnchecked: return Ok(done));
-            return Err(guard.lost_now());
+            return Err(lost);
         }
         guard.release().await?;
         Ok(done)
@@ -192,8 +192,8 @@ impl Mutex {
 
     async fn perform(&self, patience: Patience, look: bool) -> Result<Outcome, Error> {
         let (key, settings) = self.checked()?;
-        let on_wait = self.on_wait.clone();
-        driver::perform(&self.client, Order { key, settings, patience, look, on_wait }).await
+        let order = Order { key, settings, patience, look, news: None };
+        driver::perform(&self.client, order, self.on_wait.as_ref()).await
     }
 
     pub(crate) fn patience(&self) -> Patience {

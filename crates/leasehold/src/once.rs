@@ -314,10 +314,9 @@ impl Once {
         let began = client.0.env.now().moment;
         let mut patience = self.lock.patience();
         loop {
-            let on_wait = self.lock.on_wait.clone();
             let settings = settings.clone();
-            let order = Order { key: key.clone(), settings, patience, look: false, on_wait };
-            match driver::perform(client, order).await? {
+            let order = Order { key: key.clone(), settings, patience, look: false, news: None };
+            match driver::perform(client, order, self.lock.on_wait.as_ref()).await? {
                 Outcome::Granted(guard) => {
                     let section = Section::new(guard);
                     let is_needed = self.is_needed().await;
@@ -367,12 +366,7 @@ impl Once {
     /// Resolves when the section has had its time.
     async fn too_late(&self) -> String {
         let Some(deadline) = self.deadline else { return std::future::pending().await };
-        // Sleeping is the driver's: this may run on any executor.
-        let shared = Arc::clone(&self.lock.client.0);
-        let sleep = async move { shared.env.sleep(deadline).await };
-        if self.lock.client.0.on_driver(sleep).await.is_none() {
-            std::future::pending::<()>().await;
-        }
+        self.lock.client.0.env.alarm(deadline).await;
         format!("it ran longer than {deadline:?}")
     }
 

@@ -17,6 +17,8 @@ leasehold_core::bugs! {
     GrantUnchecked,
     /// A section's result counts although its lock was lost while it ran.
     SectionUnchecked,
+    /// A section that ended while its host's clocks were in doubt counts, and nothing has proven it.
+    DoubtUnproven,
     /// No timer runs while a request is under way, so that a hanging one delays the news of a loss.
     LossWaitsForReply,
     /// A request that gets no answer is waited for without an end.

@@ -11,7 +11,7 @@ use crate::env::host_label;
 use crate::error::{Error, ErrorKind};
 use crate::force::{TRIES, be_patient};
 use crate::holder::HeldBy;
-use crate::status::{checked, lease_of, remedy, stopped, used_as};
+use crate::status::{checked, lease_of, remedy, used_as};
 
 /// The outcome of a [reset](Client::reset).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,7 +55,7 @@ impl Client {
         let key = checked(name)?;
         let (shared, reason) = (Arc::clone(&self.0), reason.to_owned());
         let job = async move { reset(&shared, &key, &reason).await };
-        self.0.on_driver(job).await.unwrap_or_else(stopped)
+        self.0.on_driver(job).await
     }
 }
 

@@ -89,7 +89,7 @@ impl Client {
     pub async fn status(&self, name: &str) -> Result<Status, Error> {
         let key = checked(name)?;
         let shared = Arc::clone(&self.0);
-        self.0.on_driver(async move { look(&shared, key).await }).await.unwrap_or_else(stopped)
+        self.0.on_driver(async move { look(&shared, key).await }).await
     }
 
     /// Looks at every lock whose name starts with `prefix`, in the order of their names. One that cannot
@@ -115,7 +115,7 @@ impl Client {
             all.sort_by(|a: &Status, b: &Status| a.name.cmp(&b.name));
             Ok(all)
         };
-        self.0.on_driver(job).await.unwrap_or_else(stopped)
+        self.0.on_driver(job).await
     }
 
     /// The names in the store that start with `prefix`, sorted. Nothing else is read.
@@ -125,7 +125,7 @@ impl Client {
             let keys = keys(&shared, &prefix).await?;
             Ok(keys.iter().map(|key| key.as_str().to_owned()).collect())
         };
-        self.0.on_driver(job).await.unwrap_or_else(stopped)
+        self.0.on_driver(job).await
     }
 }
 

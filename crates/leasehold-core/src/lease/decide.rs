@@ -6,7 +6,7 @@ use serde_json::Map;
 
 use super::takeover::Verdict;
 use super::{Attempt, Event, Failure, Lease, Loss, Output, Outstanding, Patience, Phase, Release};
-use super::{Request, Seen, Standing};
+use super::{Request, Seen, Standing, ToTheEnd};
 use crate::backend::{Fate, Trouble};
 use crate::deadline::{self, Deadline, Moment, Now, Poll};
 use crate::record::{BadRecord, Ended, FencingToken, Holder, Record, WriteId, bounded};
@@ -105,13 +105,14 @@ impl Lease {
             Phase::Held(_) => {
                 self.phase = Phase::Held(deadline);
                 self.conflicts = 0;
-                if !self.suspect {
-                    out.push(Output::Event(Event::Renewed(deadline)));
-                }
+                out.push(Output::Event(match self.suspect {
+                    true => Event::Suspected(deadline),
+                    false => Event::Renewed(deadline),
+                }));
                 self.saved(attempt, out);
             }
             Phase::Releasing { held, .. } if !self.is_ours() => {
-                let freed = held || self.completion.is_some();
+                let freed = held != ToTheEnd::NotHeld || self.completion.is_some();
                 self.end(if freed { Release::Freed } else { Release::NotHeld }, out);
             }
             _ => {}
@@ -144,19 +145,25 @@ impl Lease {
     }
 
     /// What it means for who was letting go that the record is another's.
-    fn let_go(&self, held: bool) -> Release {
+    fn let_go(&self, held: ToTheEnd) -> Release {
         let record = self.seen.as_ref().and_then(|s| s.record.as_ref());
         if let Some(completion) = &self.completion {
             return self.completed(record, completion);
         }
-        // It was held when the user let go. Whether our own release landed before the next holder came
-        // or the lease ran out afterwards makes no difference to them; being forced out, or the
-        // record's being deleted, does.
-        let forced = record.is_none_or(|r| {
-            let past = r.past.as_ref().filter(|p| p.id == Some(self.holder));
-            past.is_some_and(|p| matches!(p.ended, Ended::Forced | Ended::Reset))
-        });
-        if held && !forced { Release::Freed } else { Release::NotHeld }
+        let past = record.and_then(|r| r.past.as_ref()).filter(|p| p.id == Some(self.holder));
+        let ended = past.map(|p| p.ended);
+        let freed = match held {
+            // It was held when the user let go. Whether our own release landed before the next holder
+            // came or the lease ran out afterwards makes no difference to them; being forced out, or
+            // the record's being deleted, does.
+            ToTheEnd::Held => {
+                record.is_some() && !matches!(ended, Some(Ended::Forced | Ended::Reset))
+            }
+            // Here it does: only by our own release it is known that nobody came before it.
+            ToTheEnd::Doubted => ended == Some(Ended::Released),
+            ToTheEnd::NotHeld => false,
+        };
+        if freed { Release::Freed } else { Release::NotHeld }
     }
 
     pub(super) fn unreadable(&mut self, bad: BadRecord, now: Moment, out: &mut Vec<Output>) {
@@ -374,7 +381,13 @@ impl Lease {
         }
     }
 
-    fn advance_release(&mut self, now: Now, held: bool, ids: &mut Ids<'_>, out: &mut Vec<Output>) {
+    fn advance_release(
+        &mut self,
+        now: Now,
+        held: ToTheEnd,
+        ids: &mut Ids<'_>,
+        out: &mut Vec<Output>,
+    ) {
         let left = deadline::belief(self.settings.ttl);
         if self.must_read {
             return self.send(Request::Read, left, out);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Lease, Phase};
+use super::{Lease, Phase, ToTheEnd};
 use crate::deadline::{Deadline, Moment};
 use crate::once::Completion;
 use crate::record::{FencingToken, HolderId, Outcome, Record, WriteId};
@@ -27,7 +27,7 @@ pub enum Stage {
     /// Letting go.
     Releasing {
         /// Whether it was held until then.
-        held: bool,
+        held: ToTheEnd,
     },
     /// Over.
     Ended,

@@ -135,8 +135,9 @@ pub enum Event {
     },
     /// The lease was renewed.
     Renewed(Deadline),
-    /// Whether we hold is doubtful until the next [`Event::Renewed`].
-    Suspected,
+    /// Whether we hold is doubtful until the next [`Event::Renewed`], and by this deadline it is over
+    /// without one. Said again when a renewal of before the doubt moves the deadline.
+    Suspected(Deadline),
     /// We hold no longer.
     Lost(Loss),
     /// Somebody else has it, and we wait.

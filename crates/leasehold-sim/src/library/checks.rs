@@ -169,12 +169,15 @@ impl State {
 
     /// Whoever says that it holds stands in the record, so that nobody else can have been let in.
     fn check_stands(&mut self, belief: &Belief) {
-        let record = self.store[belief.key].record();
-        let (holder, token) = (belief.guard.holder(), belief.guard.token());
-        let stands =
-            record.is_some_and(|r| r.token == token && r.holder().is_some_and(|h| h.id == holder));
+        let stands = self.stands(belief.key, &belief.guard);
         let standing = if stands { String::new() } else { self.standing(belief.key) };
         self.must(stands, ONE_GUARD, || format!("{} is held, but {standing}", belief.told_of()));
+    }
+
+    /// Whether the record names the acquisition of this guard.
+    pub(super) fn stands(&self, key: usize, guard: &Guard) -> bool {
+        let named = |r: &Record| r.holder().is_some_and(|h| h.id == guard.holder());
+        self.store[key].record().is_some_and(|r| r.token == guard.token() && named(r))
     }
 
     fn check_told(&mut self, belief: &mut Belief) {

@@ -203,7 +203,8 @@ impl User {
                 holder.set(Some(guard.holder()));
                 self.granted(guard, key);
                 self.work(guard, key).await;
-                held.set(guard.is_held());
+                // A guard that is in doubt may prove right by its release.
+                held.set(guard.is_held() || self.world.lock().stands(key, guard));
             })
             .await;
         self.waits_no_more(key);

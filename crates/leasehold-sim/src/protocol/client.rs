@@ -333,7 +333,7 @@ impl World {
         match event {
             Event::Granted { token, .. } => self.is_granted(who, *token, by_reading),
             Event::Renewed(_) => self.count.renewals += 1,
-            Event::Suspected => self.count.suspicions += 1,
+            Event::Suspected(_) => self.count.suspicions += 1,
             Event::Lost(loss) => {
                 let count = &mut self.count;
                 match loss {

@@ -76,7 +76,7 @@ impl World {
                 client.doubts = false;
                 self.check_deadline(who, *deadline);
             }
-            Event::Suspected => {
+            Event::Suspected(_) => {
                 client.doubts = true;
                 told.suspected = true;
             }

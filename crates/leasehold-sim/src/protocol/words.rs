@@ -86,7 +86,7 @@ fn words_of(event: &Event, until: impl Fn(&Deadline) -> String) -> String {
             format!("==> holds, with token {token}, until {}", until(d))
         }
         Event::Renewed(d) => format!("==> renewed, until {}", until(d)),
-        Event::Suspected => "==> doubts that it holds: the wall clock ran ahead".into(),
+        Event::Suspected(_) => "==> doubts that it holds: the wall clock ran ahead".into(),
         Event::Lost(loss) => {
             let why = match loss {
                 Loss::Expired => "its time is over".into(),
@@ -128,7 +128,7 @@ pub(crate) fn fingerprint(output: &Output) -> (u64, u64) {
         Output::Event(event) => match event {
             Event::Granted { token, .. } => (4, token.0),
             Event::Renewed(deadline) => (5, span(&deadline.sent.boot)),
-            Event::Suspected => (6, 0),
+            Event::Suspected(_) => (6, 0),
             Event::Lost(loss) => (7, u64::from(*loss == Loss::Expired)),
             Event::Waiting { token, expires_in, .. } => (8, token.0 ^ span(expires_in)),
             Event::Free => (9, 0),

@@ -13,14 +13,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use super::{Answer, Command, Order, Outcome, ids, request};
 use crate::client::{Lane, Leaving, Shared};
 use crate::error::{Error, ErrorKind};
-use crate::guard::{Guard, Standing};
+use crate::guard::{Guard, LOOK_AT_CLOCK, Standing, expired};
 use crate::holder::{HeldBy, Span};
 use crate::mutex::Waiting;
 use crate::once::Failed;
 use crate::status::{remedy, used_as};
-
-/// How often a holder looks at the clock at least, because timers do not count suspension.
-const LOOK_AT_CLOCK: Duration = Duration::from_secs(1);
 
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
@@ -180,12 +177,8 @@ impl Session {
             Event::Renewed(deadline) => {
                 self.standing.send_replace(Standing::Held(deadline));
             }
-            Event::Suspected => {
-                self.standing.send_modify(|s| {
-                    if let Standing::Held(deadline) = *s {
-                        *s = Standing::Suspect(deadline);
-                    }
-                });
+            Event::Suspected(deadline) => {
+                self.standing.send_replace(Standing::Suspect(deadline));
             }
             Event::Lost(loss) => {
                 let error = self.lost(&loss);
@@ -197,21 +190,16 @@ impl Session {
             Event::Waiting { holder, token, expires_in } => {
                 let held_by = HeldBy::new(&holder, token, now.unix_ms, Some(expires_in));
                 self.lane.holder.send_replace(Some(held_by.clone()));
-                self.on_wait(Some(held_by), now);
+                self.tell_waiter(Some(held_by), None, now);
             }
             Event::Trouble(_) => {
                 let holder = self.lane.holder.borrow().clone();
-                self.on_wait(holder, now);
+                self.tell_waiter(holder, None, now);
             }
             Event::Free => self.answer(Ok(Outcome::Free)),
             Event::BackingOff { failures, ending, .. } => {
                 self.lane.holder.send_replace(None);
-                if let (Some(on_wait), true) = (&self.order.on_wait, self.answer.is_some()) {
-                    let waited = now.moment.longest_since(self.began.moment);
-                    let mut waiting = Waiting::new(None, waited, self.trouble.borrow().clone());
-                    waiting.failed = Some(Failed::new(failures, ending));
-                    on_wait(&waiting);
-                }
+                self.tell_waiter(None, Some(Failed::new(failures, ending)), now);
             }
             Event::Settled(settled) => self.answer(Ok(Outcome::Settled(settled))),
             Event::Saved(number) => drop(self.saved.send_replace(number)),
@@ -258,7 +246,6 @@ impl Session {
             standing: self.standing.subscribe(),
             trouble: self.trouble.subscribe(),
             let_go: self.let_go.take(),
-            pid: std::process::id(),
         };
         let us = HeldBy {
             id: self.holder,
@@ -274,10 +261,12 @@ impl Session {
         self.answer(Ok(Outcome::Granted(guard)));
     }
 
-    fn on_wait(&self, held_by: Option<HeldBy>, now: Now) {
-        if let (Some(on_wait), true) = (&self.order.on_wait, self.answer.is_some()) {
+    fn tell_waiter(&self, held_by: Option<HeldBy>, failed: Option<Failed>, now: Now) {
+        if let (Some(news), true) = (&self.order.news, self.answer.is_some()) {
             let waited = now.moment.longest_since(self.began.moment);
-            on_wait(&Waiting::new(held_by, waited, self.trouble.borrow().clone()));
+            let mut waiting = Waiting::new(held_by, waited, self.trouble.borrow().clone());
+            waiting.failed = failed;
+            news.send_replace(Some(waiting));
         }
     }
 
@@ -290,8 +279,18 @@ impl Session {
             return;
         }
         let (key, place) = (&self.order.key, self.shared.backend.url());
+        let doubted = matches!(*self.standing.borrow(), Standing::Suspect(_));
         let standing = match release {
             Release::Freed => Standing::Released,
+            Release::Unconfirmed if doubted => Standing::Lost(Error::new(
+                ErrorKind::Lost,
+                format!(
+                    "the wall clock jumped while the lock {key:?} at {place} was held, as after a \
+                     pause of this machine, and the store did not confirm that it was held to the \
+                     end: {}",
+                    self.trouble.borrow().as_deref().unwrap_or("no answer"),
+                ),
+            )),
             Release::NotHeld => Standing::Lost(Error::new(
                 ErrorKind::Lost,
                 format!("the lock {key:?} at {place} was not ours any more when it was released"),
@@ -313,10 +312,7 @@ impl Session {
         let (key, place) = (&self.order.key, self.shared.backend.locate(&self.order.key));
         let trouble = self.trouble.borrow();
         let why = match loss {
-            Loss::Expired => match &*trouble {
-                Some(trouble) => format!("it could not be renewed in time: {trouble}"),
-                None => "it could not be renewed in time (was this process paused?)".into(),
-            },
+            Loss::Expired => return expired(&self.shared, key, trouble.as_deref()),
             Loss::TakenOver(by) => format!("it was taken over by {:?}", by.label),
             Loss::Ended(Some(past)) if matches!(past.ended, Ended::Forced | Ended::Reset) => {
                 format!(

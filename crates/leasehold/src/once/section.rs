@@ -91,8 +91,8 @@ impl Section {
             );
             return Err(Error::new(ErrorKind::Invalid, why));
         }
-        if !self.is_held() {
-            return Err(self.guard.lost_now());
+        if let Some(lost) = self.guard.over() {
+            return Err(lost);
         }
         let number = self.saves.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(driver) = &self.guard.let_go {
@@ -153,8 +153,9 @@ impl Section {
             Completion::Failed(_) => "failed",
             Completion::Withdrawn => "was withdrawn",
         };
+        self.guard.shared.check_process()?;
         let (tell, told) = oneshot::channel();
-        if let Some(driver) = self.guard.let_go.as_ref().filter(|_| !self.guard.is_forked()) {
+        if let Some(driver) = &self.guard.let_go {
             let leaving = self.guard.shared.leaving();
             let _ = driver.send(Command::Complete(completion, tell, leaving));
         }

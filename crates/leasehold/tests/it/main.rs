@@ -1,5 +1,7 @@
 //! The library's tests, through its public door.
 
+mod apart;
+mod doubt;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "file")]

@@ -172,10 +172,10 @@ fn a_suspicion_is_settled_only_by_a_later_renewal() {
     w.suspect(A);
     w.suspect(A);
     assert!(!w.held(A));
-    assert_eq!(w.events(A), [Event::Suspected]);
+    let [Event::Suspected(until)] = w.events(A)[..] else { panic!("not suspected once") };
     w.answer(A);
     assert!(!w.held(A), "that one was sent before");
-    assert_eq!(w.events(A), []);
+    assert!(matches!(w.events(A)[..], [Event::Suspected(later)] if later.sent != until.sent));
     w.serve(A);
     assert!(w.held(A));
     assert!(matches!(w.events(A)[..], [Event::Renewed(_)]));

@@ -183,3 +183,34 @@ fn a_trial_that_gives_up_fences_its_write_at_once() {
     assert!(!w.land(&late), "nobody waits for it any more");
     assert!(matches!(w.released(B), Some(Release::NotHeld)));
 }
+
+/// The wall clock was set, the holder doubts that it holds, and lets go. The release lands on the very
+/// record that it left: nobody came in between, so it was held to the end, whatever the clock said.
+#[test]
+fn a_release_in_doubt_proves_that_it_was_held() {
+    let mut w = Bench::one();
+    w.hold(A);
+    w.suspect(A);
+    assert!(!w.held(A));
+    w.release(A);
+    w.arrive(A);
+    w.time_out(A);
+    w.run(secs(2));
+    assert_eq!(w.released(A), Some(Release::Freed), "its answer was lost, and it is read back");
+}
+
+/// The holder's machine was paused in a way that no clock of it counted, and another has taken over.
+/// Only the wall clock shows it. What was done until then was not done under the lock, and a release
+/// that meets the other's record says so.
+#[test]
+fn a_release_in_doubt_that_meets_another_is_a_loss() {
+    let mut w = Bench::two();
+    w.hold(A);
+    w.store.orphaned = true;
+    w.hold(B);
+    w.suspect(A);
+    w.release(A);
+    w.run(secs(2));
+    assert_eq!(w.released(A), Some(Release::NotHeld));
+    assert!(w.held(B));
+}
