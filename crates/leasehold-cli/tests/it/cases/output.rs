@@ -102,6 +102,7 @@ fn every_command_has_help_with_examples() {
         "list",
         "wait",
         "break",
+        "forget",
         "acquire",
         "release",
         "doctor",
