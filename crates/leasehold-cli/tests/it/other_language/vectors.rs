@@ -1,7 +1,7 @@
 //! The vectors of `docs`, as questions to the client in another language.
 
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{self, File};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -208,4 +208,20 @@ fn it_agrees_on_every_url() {
     let exam = places(&world);
     let Some(client) = exam.client(&world, CLIENT) else { return };
     assert_eq!(exam.failures(&world, client), [""; 0]);
+}
+
+/// A store was named with escapes, slashes in a row and two dots. The command that runs under its lock
+/// is given a URL of the same place, in the one spelling of ours, and finds there that the lock is held.
+#[test]
+fn a_command_is_given_the_place_that_its_holder_uses() {
+    let world = World::new();
+    let dir = world.path("store");
+    let url = format!("file://{}//gone/../a%2520%20b%23%2Fc/", dir.display());
+    let look = "cd / && echo $LEASEHOLD_BACKEND && leasehold status x";
+    let seen = world.run(&["--backend", &url, "run", "x", "--", "sh", "-c", look]).expect(0);
+    let dir = fs::canonicalize(dir).expect("it was made");
+    let shown = format!("file://{}/a%2520%20b%23/c", dir.display());
+    assert_eq!(seen.out.lines().next(), Some(&*shown));
+    assert!(seen.out.contains("held"), "{seen:?}");
+    assert!(dir.join("a%20 b#/c/x").is_dir(), "{seen:?}");
 }
