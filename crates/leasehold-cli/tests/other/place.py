@@ -19,6 +19,7 @@ OPTIONS = {
     "spanner": {
         "table": "[A-Za-z][A-Za-z0-9_]{0,127}",
         "role": "[A-Za-z][A-Za-z0-9_]{0,127}",
+        "role": "[A-Za-z][A-Za-z0-9_]{0,127}",
         "endpoint": "https?://[^/?#@]+/?",
         "poll-interval": "span",
     },
