@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::world::{Running, Seen, World, end};
+use crate::world::{Running, Seen, World, end, until};
 
 /// A lock that is held until it is told to end.
 #[track_caller]
@@ -147,42 +147,40 @@ fn names_are_forgotten_when_nobody_holds_them() {
 fn a_wait_in_a_log_is_told_from_its_beginning_to_its_end() {
     let world = World::new();
     let first = held(&world, "x", "first");
-    let waiter = |options: &[&str]| {
-        let words =
-            [&["run", "x"][..], options, &["--", "sh", "-c", "echo in; read line"]].concat();
-        let mut command = world.leasehold(&words);
-        command.stdin(std::process::Stdio::piped());
+    let waiter = |voice: &str, label: &str| {
+        let script = ["--", "sh", "-c", "echo in; read line"];
+        let mut command =
+            world.leasehold(&[&["run", "x", voice, "--label", label], &script[..]].concat());
+        let log = fs::File::create(world.path(label)).expect("there is room");
+        command.stdin(std::process::Stdio::piped()).stderr(log);
         Running::of(command)
     };
-    let (loud, quiet) = (waiter(&["-v", "--label", "loud"]), waiter(&["-q", "--label", "quiet"]));
-    // Both wait once they are in the list of those who look.
-    crate::world::moment(300);
+    let (loud, quiet) = (waiter("-v", "loud"), waiter("-q", "quiet"));
+    until("it is told who is waited for", || {
+        world.read("loud").contains("waiting for x, held by first")
+    });
     first.finish();
-    let (mut next, mut last) = (loud, quiet);
-    // Whoever of the two comes first holds until it is told to end; the other one then sees it go.
+    // One of the two comes first and holds until it is told to end.
     let status = || world.run(&["status", "x"]).out;
-    crate::world::until("one of them holds it", || status().contains("state      held"));
-    if status().contains("quiet") {
-        std::mem::swap(&mut next, &mut last);
+    until("one of them holds it", || status().contains("state      held"));
+    let (mut next, mut last) =
+        if status().contains("held by    loud") { (loud, quiet) } else { (quiet, loud) };
+    for turn in [&mut next, &mut last] {
+        turn.await_line("in");
+        turn.write("\n");
     }
-    next.await_line("in");
-    crate::world::moment(300);
-    next.write("\n");
-    let one = next.end().expect(0);
-    last.await_line("in");
-    last.write("\n");
-    let other = last.end().expect(0);
-    let (loud, quiet) = if one.err.is_empty() { (other, one) } else { (one, other) };
-    assert_eq!(quiet.err, "");
+    next.end().expect(0);
+    last.end().expect(0);
+    assert_eq!(world.read("quiet"), "");
+    let log = world.read("loud");
     for text in [
         "asking for \"x\" at file://",
-        "waiting for x",
-        "held by first",
         "acquired \"x\" with token",
+        " after ",
+        "done with \"x\" after",
     ] {
-        assert!(loud.err.contains(text), "{text}: {loud:?}");
+        assert!(log.contains(text), "{text}: {log}");
     }
-    assert!(loud.err.contains(" after ") && loud.err.contains("done with \"x\" after"), "{loud:?}");
 }
 
 /// `run -n` of a job that cron starts is refused. Its one line has all that is needed: who, since when,
