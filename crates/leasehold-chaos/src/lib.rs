@@ -58,6 +58,10 @@ mod verdict;
 mod world;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 
 pub use undo::Undo;
 
@@ -73,7 +77,24 @@ pub fn main() -> ExitCode {
         ["__once", rest @ ..] => once::section(rest),
         _ => options::parse(&words).map_or_else(
             |exit| exit,
-            |options| if options.once { once::main(&options) } else { world::main(&options) },
+            |options| {
+                mean_signals();
+                if options.once { once::main(&options) } else { world::main(&options) }
+            },
         ),
+    }
+}
+
+/// What we start hears the signals that we send, also where `nohup` started us and some are ignored: what we
+/// handle, `exec` makes the default.
+fn mean_signals() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        if ignored >> (signal - 1) & 1 == 1 {
+            // If it cannot be handled it stays ignored, and the verdict shows it.
+            let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
+        }
     }
 }
