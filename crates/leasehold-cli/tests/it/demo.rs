@@ -12,7 +12,7 @@ fn on_a_store_that_lies_it_says_so() {
     let (world, server) = (World::new(), Fake::start());
     server.make_bucket("acme");
     server.script(Rule { when: When::Write, times: None, fault: Fault::IgnorePrecondition });
-    let url = format!("{}&poll-interval=20ms", server.url("acme/prod"));
+    let url = server.url("acme/prod");
     let words = ["demo", "--backend", &url, "--processes", "2", "--clients", "4"];
     let words = [&words[..], &["--rounds", "5", "--for", "100ms"]].concat();
     let seen = world.run(&words).expect(76);
