@@ -60,7 +60,10 @@ fn main() -> ExitCode {
         Some(pump::COMMAND) => pump::main(),
         Some(script::BIND) => script::bind(words),
         Some(demo::COMMAND) => finish(block_on(demo::main(words))),
-        Some(session::COMMAND) => finish(block_on(async { Ok(session::main(words).await) })),
+        Some(session::COMMAND) => {
+            inherited::close_descriptors();
+            finish(block_on(async { Ok(session::main(words).await) }))
+        }
         _ => typed(),
     };
     exit.into()

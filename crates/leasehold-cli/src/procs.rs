@@ -231,6 +231,11 @@ pub(crate) fn run_the_same(a: i32, b: i32) -> bool {
     }
 }
 
+/// What our pid namespace is called.
+pub(crate) fn namespace() -> Option<String> {
+    readlinkat(open().ok()?, "self/ns/pid", vec![]).ok()?.into_string().ok()
+}
+
 /// The processes above us: our parent first.
 pub(crate) fn ancestors() -> Vec<i32> {
     let mut line = vec![];

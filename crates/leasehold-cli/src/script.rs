@@ -100,7 +100,7 @@ async fn ask_session(
     options: &Acquire,
     words: impl Iterator<Item = OsString>,
 ) -> Result<Result<Value, Exit>, Failure> {
-    // A session is started by way of our own number.
+    // Which shell is meant is known by its number.
     procs::require()?;
     let system = |e: std::io::Error| Failure::new(Exit::NotExecutable, e.to_string());
     let mut signals = Signals::listen(true).map_err(system)?;
@@ -145,13 +145,10 @@ async fn ask_session(
     Err(Failure::new(exit, message))
 }
 
-/// The session would outlive whoever waits for the end of a pipe that it inherited, so the
-/// descriptors that scripts use (3 to 9) are closed on the way, by a shell: safe code cannot.
+/// The session closes what it inherits: it would outlive whoever waits for the end of a pipe.
 fn start(watched: i32, words: impl Iterator<Item = OsString>) -> std::io::Result<Child> {
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "exec \"$0\" \"$@\" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-"]);
-    command.arg(format!("/proc/{}/exe", std::process::id()));
-    command.arg(session::COMMAND).arg(watched.to_string()).args(words);
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("leasehold").arg(session::COMMAND).arg(watched.to_string()).args(words);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
 }
 

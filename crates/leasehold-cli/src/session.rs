@@ -24,7 +24,7 @@ use crate::cli::{self, Cli, Command};
 use crate::exit::{Exit, Failure};
 use crate::sessions::Socket;
 use crate::supervise::deadline_unix_ms;
-use crate::{keeper, place, show};
+use crate::{keeper, place, procs, show};
 
 /// The hidden subcommand. Its arguments are the process to watch (0: none yet) and what was typed.
 pub(crate) const COMMAND: &str = "__session";
@@ -236,6 +236,7 @@ impl Session {
             "name": self.guard.as_ref().map(Guard::name),
             "backend": self.client.url(),
             "pid": self.shell.as_ref().map(|shell| shell.pid),
+            "namespace": procs::namespace(),
         })
     }
 

@@ -202,11 +202,14 @@ pub(crate) fn who(socket: &Path) -> Option<Session> {
             return None;
         }
     };
+    // In another container the same number is another process.
+    let is_near = answer["namespace"].as_str() == procs::namespace().as_deref();
+    let pid = answer["pid"].as_i64().filter(|_| is_near);
     Some(Session {
         socket: socket.to_owned(),
         name: answer["name"].as_str()?.to_owned(),
         backend: answer["backend"].as_str()?.to_owned(),
-        pid: answer["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()),
+        pid: pid.and_then(|pid| i32::try_from(pid).ok()),
     })
 }
 

@@ -213,9 +213,10 @@ fn sockets_of_an_activation_are_the_commands() {
             children(run.pid()).into_iter().filter(|c| c.1.contains("lh-")).collect();
         assert_eq!(helpers.len(), if command == "run" { 1 } else { 2 }, "{helpers:?}");
         for (pid, name) in helpers {
-            let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
-            let open: Vec<_> = open.filter_map(|fd| fs::read_link(fd.path()).ok()).collect();
-            assert!(!open.contains(&socket), "{name}: {open:?}");
+            until(&format!("{name} has closed it"), || {
+                let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
+                open.filter_map(|fd| fs::read_link(fd.path()).ok()).all(|open| open != socket)
+            });
         }
         run.finish();
     }
@@ -296,4 +297,40 @@ fn the_end_of_a_command_that_was_ended_is_told() {
     let line = line.expect("the iterator has no end");
     assert!(line.contains("\"y\": the main process has ended: its command "), "{line}");
     assert!(line.ends_with("was killed") || line.ends_with("has ended"), "{line}");
+}
+
+/// Two containers share a user's runtime directory. In one a shell acquires a lock; a process of the other
+/// that has the same number holds nothing.
+#[test]
+fn a_session_of_another_namespace_is_not_ours() {
+    if !can_unshare("--pid --fork --mount-proc", "sessions of two pid namespaces") {
+        return;
+    }
+    let world = World::new();
+    // Each shell is the first process of its namespace.
+    let enter = "exec unshare --pid --fork --mount-proc bash -c";
+    let first = "leasehold acquire --json --pid $$ x >/dev/null && echo up && read l && \
+        leasehold release x && echo down";
+    let mut command = world.script("sh", &format!("{enter} '{first}'"));
+    command.stdin(Stdio::piped());
+    let mut first = Running::of(command);
+    first.await_line("up");
+    let second = "leasehold release x; echo $?; :";
+    let seen = world.sh(&format!("{enter} '{second}'")).expect(0);
+    assert_eq!(seen.out, "64\n", "{seen:?}");
+    world.run(&["run", "-n", "x", "--", "true"]).expect(75);
+    first.write("\n");
+    first.await_line("down");
+    first.end().expect(0);
+}
+
+/// The tests are started by `nohup`, or in the background of a script. What they start hears their signals.
+#[test]
+fn tests_give_what_they_start_the_signals_that_they_mean() {
+    let world = World::new();
+    let us = std::env::current_exe().expect("the test program");
+    let case = "on_files::signals::the_commands_answer_to_a_signal_is_our_exit_code";
+    let script = format!("trap '' HUP INT QUIT TERM USR1; exec '{}' --exact {case}", us.display());
+    let seen = world.sh(&script).expect(0);
+    assert!(seen.out.contains("1 passed"), "{seen:?}");
 }
