@@ -36,27 +36,57 @@ pub use message::{
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Memory {
     seen: Option<Seen>,
-    stood: Option<Standing>,
-    sighting: Option<Sighting>,
     highest: Option<FencingToken>,
+    watch: Watch,
+}
+
+impl Memory {
+    /// Knows, beside what it knows itself, what another process of this host has seen. Its moments must
+    /// be of the same clocks: those of another host, or of another boot, mean nothing here.
+    #[must_use]
+    pub fn and(mut self, watch: Watch, now: Moment) -> Memory {
+        let Watch { sighting, stood } = watch;
+        let is_past = |at: Moment| at.boot <= now.boot && at.mono <= now.mono;
+        let sighting = sighting.filter(|sighting| is_past(sighting.since));
+        self.watch.sighting = self.watch.sighting.or(sighting);
+        self.watch.stood = self.watch.stood.or(stood.filter(|stood| is_past(stood.at)));
+        self
+    }
+}
+
+/// What is known of a record because it was looked at for some time. The next to look goes on from
+/// there if it finds the same, and begins anew if it does not.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Watch {
+    /// Its holder.
+    pub sighting: Option<Sighting>,
+    /// Its state.
+    pub stood: Option<Standing>,
 }
 
 /// Since when a holder has been seen without a sign of life.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Sighting {
+pub struct Sighting {
     /// One acquisition can come to hold twice, under one holder id: the token tells them apart.
-    token: FencingToken,
-    holder: HolderId,
-    renewals: u64,
-    since: Moment,
+    pub token: FencingToken,
+    /// Who.
+    pub holder: HolderId,
+    /// Every renewal is a sign of life.
+    pub renewals: u64,
+    /// When the reply was received that was the first to show all this.
+    pub since: Moment,
 }
 
 /// How long a state had stood at a moment, at the least. It serves a store's limit on writes and the wait
 /// after a failed run, and decides nothing about a lease.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Standing {
-    at: Moment,
-    least: Duration,
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// The state.
+    pub state: Expected,
+    /// The moment.
+    pub at: Moment,
+    /// How long it had stood then.
+    pub least: Duration,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -158,7 +188,7 @@ pub struct Lease {
 impl Lease {
     /// An acquisition that has not begun. `holder` must be fresh: nobody may ever use it again.
     pub fn new(settings: Settings, holder: HolderId, memory: Memory) -> Lease {
-        let Memory { seen, stood, sighting, highest } = memory;
+        let Memory { seen, highest, watch: Watch { sighting, stood } } = memory;
         planted!(OwnerIsProcess: let holder =
             crate::planted::id_before(seen.as_ref(), &settings.label).unwrap_or(holder));
         // A free record that is remembered saves the first read: a write on it fails harmlessly if
@@ -217,12 +247,13 @@ impl Lease {
 
     /// What the next acquisition of this process may know.
     pub fn into_memory(self) -> Memory {
-        Memory {
-            seen: self.seen.filter(|_| self.open.is_empty()),
-            stood: self.stood,
-            sighting: self.sighting,
-            highest: self.highest,
-        }
+        let watch = self.watch();
+        Memory { seen: self.seen.filter(|_| self.open.is_empty()), highest: self.highest, watch }
+    }
+
+    /// What the next process of this host may know of another's lease.
+    pub fn watch(&self) -> Watch {
+        Watch { sighting: self.sighting.clone(), stood: self.stood.clone() }
     }
 
     /// The state machine's only step. `ids` gives fresh random ids.

@@ -23,8 +23,9 @@ impl Lease {
         if let Some(token) = token.filter(|new| self.unchanged.is_none_or(|(old, _)| old != *new)) {
             self.unchanged = Some((token, now));
         }
-        if self.seen.as_ref().is_none_or(|before| before.state != seen.state) {
-            self.stood = Some(Standing { at: now, least: Duration::ZERO });
+        if self.stood.as_ref().is_none_or(|stood| stood.state != seen.state) {
+            let state = seen.state.clone();
+            self.stood = Some(Standing { state, at: now, least: Duration::ZERO });
         }
         self.seen = Some(seen);
         self.age = None;
@@ -74,7 +75,9 @@ impl Lease {
             }
         }
         planted!(UnchangedIsProof: self.open.clear());
-        if self.open.is_empty() {
+        // A look at nothing is only the first half of making a record: a store that answers it and takes
+        // no write, such as a full disk, is as good as away.
+        if self.open.is_empty() && !self.is_absent() {
             self.recovered();
         }
         self.settle(out);

@@ -35,10 +35,7 @@ impl Lease {
             }
             Progress::Failed => {
                 let due = deadline::retry_after(outcome.failures, once.backoff);
-                let stood = self
-                    .stood
-                    .map_or(Duration::ZERO, |s| s.least + now.moment.shortest_since(s.at));
-                let left = due.saturating_sub(stood);
+                let left = due.saturating_sub(self.has_stood(now.moment));
                 planted!(BackOffIgnored: return None);
                 (!left.is_zero()).then_some(Verdict::BackOff(left))
             }

@@ -36,14 +36,23 @@ impl Lease {
     pub(super) fn hear_age(&mut self, now: Moment) {
         let Some(age) = self.age else { return };
         let least = age.saturating_sub(self.settings.facts.clock_uncertainty);
-        let seen = self.stood.map_or(Duration::ZERO, |s| s.least + now.shortest_since(s.at));
-        self.stood = Some(Standing { at: now, least: least.max(seen) });
+        let seen = self.has_stood(now);
+        if let Some(stood) = &mut self.stood {
+            *stood = Standing { state: stood.state.clone(), at: now, least: least.max(seen) };
+        }
     }
 
     /// How long the newest state has to stand before the store's limit allows another write.
     pub(super) fn too_early(&self, now: Moment) -> Duration {
-        let stood = self.stood.filter(|_| self.seen.is_some() && !self.is_absent());
+        if self.stood.is_none() || self.seen.is_none() || self.is_absent() {
+            return Duration::ZERO;
+        }
         let least = self.settings.facts.least_write_interval + self.courtesy();
-        stood.map_or(Duration::ZERO, |s| least.saturating_sub(s.least + now.shortest_since(s.at)))
+        least.saturating_sub(self.has_stood(now))
+    }
+
+    /// How long the newest state has stood, at the least.
+    pub(super) fn has_stood(&self, now: Moment) -> Duration {
+        self.stood.as_ref().map_or(Duration::ZERO, |s| s.least + now.shortest_since(s.at))
     }
 }

@@ -165,6 +165,14 @@ impl Bench {
         client.forget();
     }
 
+    /// The next acquisition begins with this.
+    fn knows(&mut self, who: usize, memory: Memory) {
+        let client = &mut self.clients[who];
+        client.grants += 1;
+        client.lease = Lease::new(client.settings.clone(), HolderId(client.grants), memory);
+        client.forget();
+    }
+
     /// The process dies, and another takes its place that knows nothing.
     fn crash(&mut self, who: usize) -> Option<Flight> {
         let client = &mut self.clients[who];

@@ -122,6 +122,52 @@ fn a_store_that_is_away_is_waited_for_but_not_for_ever() {
     }
 }
 
+/// A full disk: every look at a new name is answered, and no record of it can be made. That a look between
+/// two failing writes went well is no reason to go on for ever, or to ask a hundred times a second.
+#[test]
+fn a_store_that_answers_and_takes_no_write_is_as_good_as_away() {
+    for (patience, least, most) in
+        [(Patience::Forever, secs(30), secs(32)), (Patience::Try, secs(5), secs(7))]
+    {
+        let mut w = Bench::one();
+        w.acquire_with(A, patience);
+        let (start, mut writes) = (w.time, 0);
+        while !w.clients[A].lease.has_ended() {
+            if w.reads(A) {
+                w.serve(A);
+            } else if w.flies(A) {
+                writes += 1;
+                w.fail(A, Fate::NotSent, Trouble::Unavailable);
+            } else {
+                w.pass(ms(20));
+            }
+        }
+        let took = w.time - start;
+        assert!(took >= least && took <= most, "{took:?}");
+        assert_eq!(w.failed(A), Some(Failure::Backend(Trouble::Unavailable)));
+        assert!(writes < 60, "{writes} writes");
+    }
+}
+
+/// There is room again after some time, before the waiter has given up.
+#[test]
+fn a_store_that_takes_writes_again_is_used() {
+    let mut w = Bench::one();
+    w.acquire(A);
+    let start = w.time;
+    while w.time - start < secs(25) {
+        if w.reads(A) {
+            w.serve(A);
+        } else if w.flies(A) {
+            w.fail(A, Fate::NotSent, Trouble::Unavailable);
+        } else {
+            w.pass(ms(20));
+        }
+    }
+    w.run(secs(2));
+    assert!(w.held(A));
+}
+
 /// The store comes back in time: nothing is lost but the time.
 #[test]
 fn a_store_that_comes_back_is_used() {

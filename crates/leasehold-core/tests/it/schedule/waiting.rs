@@ -1,5 +1,7 @@
 //! Schedules of waiting: when a lease of another may be taken over, and when not.
 
+use leasehold_core::lease::{Sighting, Watch};
+
 use super::*;
 
 /// B has seen A's record and polls. A's process is gone.
@@ -194,6 +196,67 @@ fn trials_of_one_process_share_what_was_seen() {
     w.acquire_with(B, Patience::Try);
     w.run(ms(1));
     assert!(w.granted(B).is_some());
+}
+
+/// A job of cron tries once a minute, each time as a new process: what one of them saw helps the next. It
+/// is the span of the clock that says less, and whatever does not fit is not believed.
+#[test]
+fn trials_of_several_processes_share_what_was_seen() {
+    let watched = |w: &mut Bench| {
+        w.acquire_with(B, Patience::Try);
+        w.serve(B);
+        assert!(w.clients[B].lease.has_ended() && w.granted(B).is_none());
+        let watch = w.clients[B].lease.watch();
+        w.crash(B);
+        watch
+    };
+    let tries = |w: &mut Bench, watch: &Watch| {
+        let now = w.now(B).moment;
+        w.knows(B, Memory::default().and(watch.clone(), now));
+        w.acquire_with(B, Patience::Try);
+        w.run(ms(1));
+        w.granted(B).is_some()
+    };
+    let dead = || {
+        let mut w = Bench::two();
+        w.hold(A);
+        w.crash(A);
+        let watch = watched(&mut w);
+        (w, watch)
+    };
+    let (mut w, watch) = dead();
+    w.pass(secs(29));
+    assert!(!tries(&mut w, &watch));
+    w.pass(secs(1));
+    assert!(tries(&mut w, &watch));
+
+    let (mut w, watch) = dead();
+    w.suspend(B, secs(3600));
+    w.pass(secs(29));
+    assert!(!tries(&mut w, &watch), "a sleep is not counted");
+
+    let (mut w, mut watch) = dead();
+    w.pass(secs(60));
+    watch.sighting.as_mut().expect("a holder was seen").since.mono += secs(3600);
+    assert!(!tries(&mut w, &watch), "from the future");
+
+    let changes: [fn(&mut Sighting); 3] = [
+        |s| s.token = s.token.next(),
+        |s| s.holder = HolderId(s.holder.0 + 1),
+        |s| s.renewals += 1,
+    ];
+    for change in changes {
+        let (mut w, mut watch) = dead();
+        w.pass(secs(60));
+        change(watch.sighting.as_mut().expect("a holder was seen"));
+        assert!(!tries(&mut w, &watch), "of another lease");
+    }
+
+    let mut w = Bench::two();
+    w.hold(A);
+    let watch = watched(&mut w);
+    w.run_only(A, secs(300));
+    assert!(!tries(&mut w, &watch) && w.held(A), "it was renewed");
 }
 
 /// The takeover is conditioned on the state that was judged. A renewal that lands in between wins.
