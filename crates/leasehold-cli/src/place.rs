@@ -5,6 +5,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +18,22 @@ use crate::show;
 
 /// Connects to the store that was asked for, or to the default one.
 pub(crate) async fn connect(backend: Option<&str>) -> Result<Client, Failure> {
-    Ok(leasehold::connect(&url(backend)?).await?)
+    Ok(leasehold::connect(&url(backend)?).await?.remembering(seen_dirs()))
+}
+
+/// Where tries of different processes leave for each other what they saw: the user's state directory,
+/// or what there is where there is no home. What belongs to another user is left alone.
+fn seen_dirs() -> Vec<PathBuf> {
+    let uid = rustix::process::geteuid().as_raw();
+    let is_ours = |dir: &PathBuf| {
+        dir.is_absolute() && std::fs::metadata(dir).is_ok_and(|data| data.uid() == uid)
+    };
+    let ours = |name: &str| env::var_os(name).map(PathBuf::from).filter(is_ours);
+    let state = ours("XDG_STATE_HOME").or_else(|| Some(ours("HOME")?.join(".local/state")));
+    let dirs = [state, ours("XDG_RUNTIME_DIR")].into_iter().flatten();
+    let mut dirs: Vec<PathBuf> = dirs.map(|dir| dir.join("leasehold-seen")).collect();
+    dirs.push(format!("/tmp/leasehold-seen-{uid}").into());
+    dirs
 }
 
 /// Opens the same store for the commands that ask the store itself.

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::mem;
 use std::path::PathBuf;
+#[cfg(feature = "file")]
+use std::sync::OnceLock;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use leasehold_core::backend::{Backend, BackendError, BoxFuture, Key};
-use leasehold_core::lease::Memory;
+use leasehold_core::lease::{Memory, Watch};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -16,6 +18,8 @@ use crate::error::{Error, ErrorKind};
 use crate::holder::HeldBy;
 use crate::mutex::Mutex as MutexHandle;
 use crate::once::Once;
+#[cfg(feature = "file")]
+use crate::sightings::Sightings;
 use crate::status::stopped;
 
 /// A connection to a store, from which locks are made. Cheap to clone; all clones share one driver.
@@ -37,6 +41,8 @@ pub(crate) struct Shared {
     lanes: Mutex<HashMap<Key, Arc<Lane>>>,
     /// How many acquisitions nobody waits for any more still have something to say to the store.
     leaving: watch::Sender<usize>,
+    #[cfg(feature = "file")]
+    sightings: OnceLock<Option<Arc<Sightings>>>,
 }
 
 /// The acquisitions of one name in one process: they queue here, first come first served, and only
@@ -77,7 +83,26 @@ impl Client {
             jobs,
             lanes: Mutex::default(),
             leaving: watch::Sender::new(0),
+            #[cfg(feature = "file")]
+            sightings: OnceLock::new(),
         })))
+    }
+
+    /// Keeps what this process sees of a holder for the next process of this user on this host, in the
+    /// first of these directories that belongs to the user or can be made.
+    ///
+    /// Where nothing else tells how old a lease is, a holder must be seen without a sign of life for a
+    /// whole ttl before its lock is taken over. A process that tries once, or waits for less than that,
+    /// never sees it for so long; with this, a try goes on where the try before ended. It is off unless
+    /// asked for, because a process that lives as long as its locks matter remembers by itself.
+    ///
+    /// What is kept holds for one boot of one host. The directories may be shared by hosts, be lost, or
+    /// not be writable.
+    #[cfg(feature = "file")]
+    #[must_use]
+    pub fn remembering(self, directories: Vec<PathBuf>) -> Client {
+        self.0.sightings.get_or_init(|| Sightings::new(directories).map(Arc::new));
+        self
     }
 
     /// The mutex of this name. Nothing is sent before it is acquired; a name that cannot be used is
@@ -170,6 +195,26 @@ impl Shared {
             })
         });
         Arc::clone(lane)
+    }
+
+    /// What another process saw under a name.
+    pub(crate) async fn recall(&self, key: &Key) -> Watch {
+        #[cfg(feature = "file")]
+        if let Some(Some(sightings)) = self.sightings.get() {
+            return sightings.recall(&*self.env, self.backend.url(), key.clone()).await;
+        }
+        let _ = key;
+        Watch::default()
+    }
+
+    /// Keeps for the next process what is seen under a name.
+    pub(crate) async fn note(&self, key: &Key, watch: Watch) {
+        #[cfg(feature = "file")]
+        if let Some(Some(sightings)) = self.sightings.get() {
+            let place = (self.backend.url(), key.clone());
+            return sightings.note(&*self.env, place, watch).await;
+        }
+        let _ = (key, watch);
     }
 
     pub(crate) fn leaving(&self) -> Leaving {

@@ -148,6 +148,7 @@ async fn acquisition(
     } else {
         None
     };
+    let recalled = shared.recall(&order.key).await;
     let now = shared.env.now();
     if let Patience::AtMost(most) = order.patience {
         let left = most.saturating_sub(now.moment.longest_since(began.moment));
@@ -155,6 +156,7 @@ async fn acquisition(
         order.patience = Patience::AtMost(left.max(Duration::from_millis(1)));
     }
     let memory = lane.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let memory = memory.and(recalled.clone(), now.moment);
     let holder = HolderId(shared.env.unique());
     let lease = Lease::new(order.settings.clone(), holder, memory);
     let first = match order.look {
@@ -182,6 +184,7 @@ async fn acquisition(
         wake: None,
         hint: None,
         spent: None,
+        noted: recalled,
     };
     session.run(first, letting_go).await;
 }

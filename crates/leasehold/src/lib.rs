@@ -66,6 +66,8 @@ mod once;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod reset;
+#[cfg(feature = "file")]
+mod sightings;
 mod status;
 
 pub use client::Client;

@@ -113,6 +113,7 @@ impl World {
             .current_dir(&self.dir)
             .env("PATH", std::env::join_paths(dirs).expect("no colon in it"))
             .env("XDG_RUNTIME_DIR", self.path("run"))
+            .env("XDG_STATE_HOME", self.path("run"))
             .env("LEASEHOLD_BACKEND", self.backend())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -130,7 +131,7 @@ impl World {
         let runtime = self.path("run-of-another-host");
         fs::create_dir_all(&runtime).expect("there is room");
         let mut command = self.leasehold(words);
-        command.env("XDG_RUNTIME_DIR", runtime);
+        command.env("XDG_STATE_HOME", &runtime).env("XDG_RUNTIME_DIR", runtime);
         command
     }
 

@@ -5,20 +5,20 @@
 //! ```text
 //! <dir>/nightly-report/head-00000000000000000007-5f0c…   empty; its name says what is newest
 //!                      state-00000000000000000007-5f0c…  the newest: a line, then the record
-//!                      state-00000000000000000006-91aa…  the one before, for late readers
+//!                      spare-00000000000000000006-91aa…  the file of the one before, for its room
 //! <dir>/.alive/<id>                                      locked while its process lives
 //! <dir>/.new-<id>/                                       a key that is being prepared
 //! ```
 //!
 //! # How it is changed, and why that is a compare-and-swap
 //!
-//! A state is a file of its own, never changed once it is written. To go from state n to n+1, a
-//! writer
+//! A state is a file of its own, never changed under its name once it is written. To go from state n to
+//! n+1, a writer
 //!
 //! 1. writes `state-(n+1)-<fresh random id>` and makes its content durable (`fdatasync`),
 //! 2. renames `head-n-<id of n>` to `head-(n+1)-<fresh random id>`,
 //! 3. makes the directory durable (`fsync`), and only then answers,
-//! 4. removes the states below n and those of writers who lost.
+//! 4. keeps the file of state n as a spare, and removes all other states but its own.
 //!
 //! Step 2 is the whole protocol. *At every moment a key's directory has exactly one head*: it is
 //! born with one, and only step 2 touches it. *A head's name never comes back*: it contains a
@@ -43,6 +43,26 @@
 //! **Removing** dead states needs no care: state-k can become the newest only by renaming the one
 //! head that had number k-1. When the head has number k or more, every other state-k is dead for
 //! ever, whoever removes it and however late.
+//!
+//! # A full disk
+//!
+//! A holder must be able to renew and to release, and a run to be recorded, without new space and without
+//! a new inode. So step 1 takes the spare file where there is one: it gives it the name of the
+//! new state, which one writer can, and writes over it. That an inode is used again changes nothing above:
+//!
+//! - *A spare is dead for ever*, on the disk too: it becomes one only after step 3, by which the head that
+//!   named it is durably gone.
+//! - *Nobody writes into it any more*: only state n itself is kept, which was the newest, so its writer was
+//!   done with it before its own step 2. The file of a writer who lost is removed, never kept: that
+//!   writer may have been stopped in the middle, and would go on writing into somebody's newest state.
+//! - *Nobody reads the wrong thing*: a reader looks, after it has read, whether the name that it opened is
+//!   still there. The name goes before the content is touched, and never comes back.
+//! - It is ours alone: a file with a second name (a backup by hard links, a trap for root) is not written to.
+//!
+//! A spare is made with the name and has room for the next state, which may be longer; it is never cut
+//! shorter than it is, because others would take what that gives back. A writer that is killed between
+//! taking the spare and step 2 costs one; the next write makes another. On network file systems nothing is
+//! used again, because their clients keep what they have read of an inode.
 //!
 //! # What a crash leaves
 //!
@@ -70,7 +90,9 @@ mod filesystem;
 #[cfg(test)]
 mod fuzz;
 mod layout;
+mod listing;
 mod liveness;
+mod rights;
 mod store;
 mod watch;
 
@@ -85,9 +107,9 @@ use leasehold_core::backend::{
     Backend, BackendError, BoxFuture, Expected, Facts, Fate, Key, Reading, Trouble, Version,
     Versioned, Written,
 };
-use rustix::io::Errno;
 
-use self::filesystem::{HostId, failure};
+pub(crate) use self::filesystem::HostId;
+use self::filesystem::failure;
 use self::layout::Tag;
 use self::store::{Look, Store, lock};
 use self::watch::{Subscription, Targets, Watcher};
@@ -110,7 +132,7 @@ struct Inner {
 }
 
 impl FileBackend {
-    /// Opens `dir`, and makes it if it is not there.
+    /// Opens `dir`. One that is not there is made by the first write, and until then has no records.
     ///
     /// A file system that other machines may share is refused: whether its rename is atomic for
     /// all of them is not ours to know. With `allow_network` the caller vouches for that, and
@@ -128,15 +150,12 @@ impl FileBackend {
             error
         };
         let dir = if dir.is_absolute() { dir } else { filesystem::absolute(&dir)? };
-        filesystem::make_directories(&dir).map_err(|e| fail("create the directory", &dir, e))?;
         // The links on the way are followed once, here, so that they cannot change under us.
-        let root = std::fs::canonicalize(&dir).map_err(|e| {
-            fail("find the directory", &dir, Errno::from_io_error(&e).unwrap_or(Errno::IO))
-        })?;
-        filesystem::open_directory(&root).map_err(|e| fail("open the directory", &root, e))?;
-        filesystem::check(&root, allow_network)?;
-        let host = if allow_network { None } else { HostId::here() };
-        let store = Store::new(root, host);
+        let resolved = filesystem::resolve(&dir);
+        let (root, there) = resolved.map_err(|(at, e)| fail("find the directory", &at, e))?;
+        filesystem::open_directory(&there).map_err(|e| fail("open the directory", &root, e))?;
+        filesystem::check(&there, allow_network)?;
+        let store = Store::new(root, !allow_network);
         store.sweep();
         Ok(FileBackend {
             inner: Arc::new(Inner {
@@ -167,7 +186,7 @@ impl Backend for FileBackend {
             least_write_interval: Duration::ZERO,
             clock_uncertainty: Duration::ZERO,
             least_poll: Duration::from_millis(10),
-            notifies: self.inner.store.host.is_some(),
+            notifies: self.inner.store.is_local,
         }
     }
 
@@ -251,8 +270,7 @@ impl FileBackend {
     /// Returns when the state is not `since` or its writer has ended; `None` where that cannot be
     /// watched.
     async fn wait(&self, key: &Key, since: &Expected) -> Option<()> {
-        self.inner.store.host.as_ref()?;
-        let watcher = self.inner.watcher()?;
+        let watcher = self.inner.watcher().filter(|_| self.inner.store.is_local)?;
         loop {
             let Some(targets) = self.unchanged(key, since).await? else { return Some(()) };
             let subscription = watcher.subscribe(targets.clone()).await?;
@@ -306,10 +324,13 @@ impl Inner {
 
     fn unchanged(&self, key: &Key, since: &Expected) -> Result<Option<Targets>, BackendError> {
         let mut directory = self.store.directory(key);
-        let mut writer = None;
+        let (mut is_above, mut writer) = (false, None);
         let same = match self.store.look(key)? {
             Look::Nothing => {
                 directory.clone_from(&self.store.root);
+                while !directory.is_dir() && directory.pop() {
+                    is_above = true;
+                }
                 *since == Expected::Absent
             }
             Look::Gone(..) => *since == Expected::Absent,
@@ -326,8 +347,8 @@ impl Inner {
                 *since == Expected::Version(version)
             }
         };
-        let writer = writer.map(|id| liveness::path(&self.store.root, id));
-        Ok(same.then_some(Targets { directory, writer }))
+        let writer = writer.map(|writer| liveness::path(&self.store.root, writer.id));
+        Ok(same.then_some(Targets { directory, is_above, writer }))
     }
 
     /// The watching task, started when it is first needed.

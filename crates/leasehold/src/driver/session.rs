@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leasehold_core::backend::{BoxFuture, Expected, Trouble};
 use leasehold_core::deadline::{self, Now};
-use leasehold_core::lease::{Event, Failure, Input, Lease, Loss, Output, Release, Reply};
+use leasehold_core::lease::{Event, Failure, Input, Lease, Loss, Output, Release, Reply, Watch};
 use leasehold_core::record::{self, Ended, FencingToken, HolderId, Past};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
@@ -47,6 +47,8 @@ pub(super) struct Session {
     /// The state that the last hint was about. Should it prove unchanged, no other hint is asked for
     /// before the next wake-up, so that a backend that cries wolf costs no more than a poll.
     pub(super) spent: Option<Expected>,
+    /// What the next process of this host finds, should we end now.
+    pub(super) noted: Watch,
 }
 
 /// Waits for what is there, and for ever where nothing is.
@@ -102,6 +104,10 @@ impl Session {
                 }
             };
             self.step(input);
+        }
+        if self.let_go.is_some() && self.lease.watch() != self.noted {
+            // It ended without the lock. Whoever asks whether all is settled waits for this, too.
+            self.shared.note(&self.order.key, self.lease.watch()).await;
         }
         let memory = self.lease.into_memory();
         *self.lane.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
@@ -191,6 +197,7 @@ impl Session {
                 let held_by = HeldBy::new(&holder, token, now.unix_ms, Some(expires_in));
                 self.lane.holder.send_replace(Some(held_by.clone()));
                 self.tell_waiter(Some(held_by), None, now);
+                self.note_at_first();
             }
             Event::Trouble(_) => {
                 let holder = self.lane.holder.borrow().clone();
@@ -212,6 +219,16 @@ impl Session {
                 self.answer(Err(error));
             }
             Event::Released(release) => self.released(release),
+        }
+    }
+
+    /// A waiter that is killed leaves what it saw first. What it sees later it leaves at its end.
+    fn note_at_first(&mut self) {
+        if self.noted == Watch::default() {
+            self.noted = self.lease.watch();
+            let (shared, key) = (Arc::clone(&self.shared), self.order.key.clone());
+            let watch = self.noted.clone();
+            self.shared.spawn(async move { shared.note(&key, watch).await });
         }
     }
 

@@ -216,7 +216,7 @@ fn racing_processes_lose_no_update() {
         (1..=u64::try_from(2 * THREADS * ROUNDS).expect("a small number")).collect::<Vec<_>>();
     assert_eq!(numbers, all);
     let left = names(&scratch.0.join("counter"));
-    assert_eq!(left.len(), 3, "a head, the newest state and the one before: {left:?}");
+    assert_eq!(left.len(), 3, "a head, the newest state and a spare: {left:?}");
 }
 
 /// Guards against a writer's death, at any instruction, making a key unreadable, unwritable, or

@@ -10,6 +10,8 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
+use super::rights::Rights;
+
 /// How every directory is opened: itself, never what a symbolic link in its place points to.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -45,6 +47,17 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     retrying(|| fs::open(path, DIRECTORY, Mode::empty()))
 }
 
+/// Opens a directory that we have just made. A umask may have made it too private even for us.
+pub(super) fn open_made(path: &Path) -> Result<OwnedFd, Errno> {
+    match open_directory(path) {
+        Err(Errno::ACCESS) => {
+            fs::chmod(path, PRIVATE_DIRECTORY)?;
+            open_directory(path)
+        }
+        opened => opened,
+    }
+}
+
 /// Makes the entries of a directory durable.
 pub(super) fn sync_directory(path: &Path) -> Result<(), Errno> {
     sync(open_directory(path)?)
@@ -65,7 +78,8 @@ pub(super) fn retrying<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<
     }
 }
 
-/// The names in a freshly opened directory, in no order. Names that are not UTF-8 are not ours.
+/// The names in a freshly opened directory, in no order. Those that are not UTF-8 are spelt as well as
+/// can be: they are not ours, and keep a directory from being empty.
 ///
 /// Not a snapshot: POSIX promises only that an entry that stays is listed, and that nothing is
 /// listed that was not there at some moment of the listing.
@@ -78,9 +92,8 @@ pub(super) fn names(directory: &OwnedFd) -> Result<Vec<String>, Errno> {
             Ok(entry) => entry.file_name(),
             Err(errno) => return Err(*errno),
         };
-        match name.to_str() {
-            Ok("." | "..") | Err(_) => {}
-            Ok(name) => found.push(name.to_owned()),
+        if name != c"." && name != c".." {
+            found.push(name.to_string_lossy().into_owned());
         }
     }
     Ok(found)
@@ -88,24 +101,46 @@ pub(super) fn names(directory: &OwnedFd) -> Result<Vec<String>, Errno> {
 
 /// Makes `path` a directory, with its parents, and each new entry durable.
 pub(super) fn make_directories(path: &Path) -> Result<(), Errno> {
+    let Some(parent) = path.parent() else { return Ok(()) };
     match fs::mkdir(path, PRIVATE_DIRECTORY) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Ok(()),
         Err(Errno::NOENT) => {
-            make_directories(path.parent().ok_or(Errno::NOENT)?)?;
+            make_directories(parent)?;
             match fs::mkdir(path, PRIVATE_DIRECTORY) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => {}
+                Err(Errno::EXIST) => return Ok(()),
                 Err(errno) => return Err(errno),
             }
         }
         Err(errno) => return Err(errno),
     }
-    match path.parent().map(sync_directory) {
+    Rights::below(parent).give_directory(&open_made(path)?);
+    match sync_directory(parent) {
         // A parent may be a link, or not ours to read. Without it the directory may be gone after
         // a power cut; then every record in it is gone too, and so is everyone who relied on one.
-        Some(Err(Errno::LOOP | Errno::NOTDIR | Errno::ACCESS)) | None => Ok(()),
-        Some(synced) => synced,
+        Err(Errno::LOOP | Errno::NOTDIR | Errno::ACCESS) => Ok(()),
+        synced => synced,
     }
+}
+
+/// Where `path` is, or will be once it is made, with the links on the way followed, and the part of
+/// it that is there.
+pub(super) fn resolve(path: &Path) -> Result<(PathBuf, PathBuf), (PathBuf, Errno)> {
+    let fail = |errno| (path.to_owned(), errno);
+    let error = match std::fs::canonicalize(path) {
+        Ok(whole) => return Ok((whole.clone(), whole)),
+        Err(error) => Errno::from_io_error(&error).unwrap_or(Errno::IO),
+    };
+    let is_missing = error == Errno::NOENT && std::fs::symlink_metadata(path).is_err();
+    let Some(parent) = path.parent().filter(|_| is_missing) else { return Err(fail(error)) };
+    let (mut whole, there) = resolve(parent)?;
+    match path.file_name() {
+        Some(name) => whole.push(name),
+        // It ends in `..`, behind a directory that is not there yet.
+        None => _ = whole.pop(),
+    }
+    Ok((whole, there))
 }
 
 /// Refuses a file system whose `rename` or whose locks are not decided by this host's kernel.
@@ -158,16 +193,16 @@ fn remote(magic: u32) -> Option<&'static str> {
 
 /// What names this running kernel and its steady clock: equal on two sides, both read one clock.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct HostId {
+pub(crate) struct HostId {
     /// Random, made anew by the kernel at every boot.
-    pub(super) boot: String,
+    pub(crate) boot: String,
     /// The time namespace: containers can be given a `CLOCK_BOOTTIME` with an offset.
-    pub(super) time: String,
+    pub(crate) time: String,
 }
 
 impl HostId {
     /// This host, or `None` where the kernel does not say.
-    pub(super) fn here() -> Option<HostId> {
+    pub(crate) fn here() -> Option<HostId> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         let time = match std::fs::read_link("/proc/self/ns/time") {
             Ok(link) => link.to_str()?.to_owned(),

@@ -40,6 +40,11 @@ impl State {
     pub(super) fn file(self) -> String {
         format!("state-{self}")
     }
+
+    /// The name of the same file when it is only kept for its room.
+    pub(super) fn spare(self) -> String {
+        format!("spare-{self}")
+    }
 }
 
 impl fmt::Display for State {
@@ -78,6 +83,7 @@ impl fmt::Display for Head {
 pub(super) enum Entry {
     Head(Head),
     State(State),
+    Spare(State),
     Other,
 }
 
@@ -88,6 +94,7 @@ impl Entry {
             Some(("head", state)) => Entry::Head(Head::At(state)),
             Some(("gone", state)) => Entry::Head(Head::Gone(state)),
             Some(("state", state)) => Entry::State(state),
+            Some(("spare", state)) => Entry::Spare(state),
             _ => Entry::Other,
         }
     }
@@ -193,35 +200,57 @@ pub(super) fn decode(name: &str) -> Decoded {
 /// What the first line of a state begins with.
 const MAGIC: &str = "leasehold-file 1 ";
 
-/// The longest first line. The longest that we write has about 230 bytes.
+/// The longest first line. The longest that we write has about 270 bytes.
 const LONGEST_HEADER: usize = 320;
 
 /// How much of a state is read: a whole one, and a byte that shows that there is more.
 pub(super) const MOST_READ: usize = LONGEST_HEADER + MAX_RECORD_BYTES + 1;
 
+/// What fills a file that is longer than its state.
+const FILLER: u8 = b'\n';
+
 /// Who wrote a state, on which host, and when by that host's steady clock.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Stamp {
-    pub(super) host: HostId,
+    /// `None` where the kernel does not say, or another one may read it.
+    pub(super) host: Option<HostId>,
     /// `CLOCK_BOOTTIME` when the state was written, before it became the newest.
     pub(super) at: Duration,
     /// The writer's liveness file, where it has one.
-    pub(super) writer: Option<u128>,
+    pub(super) writer: Option<Writer>,
+}
+
+/// A writer's liveness file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Writer {
+    pub(super) id: u128,
+    /// Its inode's number: a copy of the file, or a restored one, was never locked by its writer.
+    pub(super) inode: Option<u64>,
 }
 
 /// A state's whole content.
-pub(super) fn compose(stamp: Option<&Stamp>, record: &[u8]) -> Vec<u8> {
-    let mut content = match stamp {
-        Some(Stamp { host: HostId { boot, time }, at, writer }) => {
-            let at = at.as_nanos();
-            let writer = writer.map_or_else(|| "-".to_owned(), |id| format!("{id:032x}"));
-            format!("{MAGIC}boot={boot} time={time} at={at} writer={writer}\n")
-        }
-        None => format!("{MAGIC}boot=- time=- at=- writer=-\n"),
-    }
-    .into_bytes();
+pub(super) fn compose(stamp: &Stamp, record: &[u8]) -> Vec<u8> {
+    let unknown = || "-".to_owned();
+    let Stamp { host, at, writer } = stamp;
+    let (boot, time, at) = match host {
+        Some(HostId { boot, time }) => (boot.clone(), time.clone(), at.as_nanos().to_string()),
+        None => (unknown(), unknown(), unknown()),
+    };
+    let id = writer.map_or_else(unknown, |writer| format!("{:032x}", writer.id));
+    let inode = writer.and_then(|writer| writer.inode);
+    let inode = inode.map_or_else(unknown, |inode| inode.to_string());
+    let length = record.len();
+    let line = format!(
+        "{MAGIC}boot={boot} time={time} at={at} writer={id} inode={inode} length={length}\n"
+    );
+    let mut content = line.into_bytes();
     content.extend_from_slice(record);
     content
+}
+
+/// Makes a state as long as the file that it is written into.
+pub(super) fn fill(content: &mut Vec<u8>, length: usize) {
+    content.resize(content.len().max(length), FILLER);
 }
 
 /// The hash in a version: of what was read, and of how long the file is beyond that.
@@ -240,17 +269,28 @@ pub(super) fn dissect(content: &[u8]) -> (Option<Stamp>, &[u8]) {
         return (None, &content[..record(content)]);
     };
     let rest = &content[end + 1..];
-    (stamp(fields), &rest[..record(rest)])
+    // What was edited by hand is as long as it is.
+    let told = field(fields, "length").and_then(|length| length.parse().ok());
+    let is_filled =
+        |length: &usize| rest.get(*length..).is_some_and(|r| r.iter().all(|b| *b == FILLER));
+    let length = told.filter(is_filled).unwrap_or(rest.len());
+    (Some(stamp(fields)), &rest[..record(&rest[..length])])
 }
 
-fn stamp(fields: &str) -> Option<Stamp> {
-    let field = |name: &str| {
-        let mut all = fields.split(' ').filter_map(|field| field.split_once('='));
-        all.find_map(|(key, value)| (key == name).then_some(value))
-    };
-    Some(Stamp {
-        host: HostId { boot: field("boot")?.to_owned(), time: field("time")?.to_owned() },
-        at: Duration::from_nanos(field("at")?.parse().ok()?),
-        writer: field("writer").and_then(hex),
-    })
+fn field<'a>(fields: &'a str, name: &str) -> Option<&'a str> {
+    let mut all = fields.split(' ').filter_map(|field| field.split_once('='));
+    all.find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// Each part counts by itself: a writer may know its liveness file and not its host.
+fn stamp(fields: &str) -> Stamp {
+    let field = |name: &str| field(fields, name);
+    let known = |name: &str| field(name).filter(|value| *value != "-").map(str::to_owned);
+    let at = field("at").and_then(|at| at.parse().ok()).map(Duration::from_nanos);
+    // A time is worth something only with the clock that it was read from.
+    let boot = known("boot").filter(|_| at.is_some());
+    let host = boot.and_then(|boot| Some(HostId { boot, time: field("time")?.to_owned() }));
+    let inode = field("inode").and_then(|inode| inode.parse().ok());
+    let writer = field("writer").and_then(hex).map(|id| Writer { id, inode });
+    Stamp { host, at: at.unwrap_or_default(), writer }
 }

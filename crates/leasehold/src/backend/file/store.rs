@@ -3,20 +3,20 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use leasehold_core::backend::{
     BackendError, Expected, Fate, Key, MAX_RECORD_BYTES, Trouble, Versioned, Written,
 };
 use rustix::fd::OwnedFd;
-use rustix::fs::{self, AtFlags};
+use rustix::fs;
 use rustix::io::Errno;
 
-use super::files;
+use super::files::{self, Keep};
 use super::filesystem::{self, HostId, failure, names, sync};
-use super::layout::{self, Decoded, Entry, Head, MOST_READ, NAME, Stamp, State, Tag};
-use super::liveness::{self, Alive, OLD};
+use super::layout::{self, Entry, Head, MOST_READ, Stamp, State, Tag, Writer};
+use super::liveness::{self, Alive};
+use super::rights::Rights;
 use crate::env::{Env, Host};
 
 /// How often a reader looks again while the state moves on under its eyes. Each time is somebody
@@ -27,9 +27,13 @@ const LOOKS: usize = 100;
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) root: PathBuf,
-    /// This host, where what only one host can know may be used.
-    pub(super) host: Option<HostId>,
-    pub(super) alive: Mutex<Option<Alive>>,
+    /// Whether all who use the directory share one kernel, so that what only that can know may be used.
+    pub(super) is_local: bool,
+    /// What names our boot and our clock, where that is so and the kernel says it.
+    host: Option<HostId>,
+    /// Tried once, before the first state that could name it: what must end before we count as dead
+    /// takes its lock from the beginning or never.
+    alive: OnceLock<Option<Mutex<Alive>>>,
     /// Keys whose last write by us seems to hold something.
     held: Mutex<HashSet<Key>>,
     /// States that we made the newest and do not know to be durable.
@@ -52,15 +56,16 @@ pub(super) enum Look {
 pub(super) struct Seen {
     pub(super) tag: Tag,
     bytes: Vec<u8>,
-    stamp: Option<Stamp>,
+    pub(super) stamp: Option<Stamp>,
 }
 
 impl Store {
-    pub(super) fn new(root: PathBuf, host: Option<HostId>) -> Store {
+    pub(super) fn new(root: PathBuf, is_local: bool) -> Store {
         Store {
             root,
-            host,
-            alive: Mutex::default(),
+            is_local,
+            host: if is_local { HostId::here() } else { None },
+            alive: OnceLock::new(),
             held: Mutex::default(),
             unsynced: Mutex::default(),
         }
@@ -71,20 +76,32 @@ impl Store {
         self.root.join(layout::directory(key.as_str()))
     }
 
+    /// Makes the directory of all locks, with the first thing that is written: asking makes nothing.
+    fn make(&self) -> Result<(), BackendError> {
+        filesystem::make_directories(&self.root)
+            .map_err(|errno| failure(Fate::NotSent, "create the directory", &self.root, errno))?;
+        filesystem::check(&self.root, !self.is_local)
+    }
+
     /// Our liveness file, locked, where this host's kernel can be asked about it.
-    pub(super) fn alive(&self) -> Option<(u128, PathBuf)> {
-        self.host.as_ref()?;
+    pub(super) fn alive(&self) -> Option<(Writer, PathBuf)> {
         let now = Host.now().moment.boot;
-        let mut alive = lock(&self.alive);
-        if alive.is_none() {
+        let begin = || {
+            self.make().ok().filter(|()| self.is_local)?;
             // Without it others wait for the ttl, so a full disk is no reason to fail here.
-            *alive = Alive::begin(&self.root, Host.unique(), now).ok();
+            let mut alive = Alive::begin(&self.root, Host.unique(), now).ok()?;
             // Only a write asks, and it may come to hold.
-            alive.iter_mut().for_each(|alive| alive.mark(true));
-        }
-        let alive = alive.as_mut()?;
+            alive.mark(true);
+            Some(Mutex::new(alive))
+        };
+        let mut alive = lock(self.alive.get_or_init(begin).as_ref()?);
         alive.touch(now);
-        Some((alive.id, alive.path.clone()))
+        Some((alive.writer, alive.path.clone()))
+    }
+
+    /// The same, if it was made.
+    fn alive_yet(&self) -> Option<MutexGuard<'_, Alive>> {
+        self.alive.get()?.as_ref().map(lock)
     }
 
     /// Finds the newest state: the one that a head names at some moment of this call.
@@ -155,9 +172,14 @@ impl Store {
                 (Vec::new(), 0)
             }
             Err(errno) => {
-                return Err(failure(Fate::NotSent, "read", &path.join(name), errno));
+                return Err(failure(Fate::NotSent, "read", &path.join(&name), errno));
             }
         };
+        // A file that is not the newest state any more may be in use for another one. Its old name goes
+        // first: while that is there, what was read is what was written.
+        if length > 0 && !files::exists(directory, &name) {
+            return Ok(None);
+        }
         let tag = Tag { state, hash: layout::hash(&content, length) };
         let (stamp, record) = layout::dissect(&content);
         Ok(Some(Seen { tag, bytes: record.to_vec(), stamp }))
@@ -177,22 +199,21 @@ impl Store {
     /// A state as the contract has it.
     pub(super) fn versioned(&self, seen: Seen) -> Versioned {
         let orphaned = self.writer_has_ended(&seen);
-        let age = seen.stamp.as_ref().filter(|stamp| Some(&stamp.host) == self.host.as_ref());
-        let age = age.and_then(|stamp| Host.now().moment.boot.checked_sub(stamp.at));
+        let stamp = seen.stamp.filter(|stamp| stamp.host.is_some() && stamp.host == self.host);
+        let age = stamp.and_then(|stamp| Host.now().moment.boot.checked_sub(stamp.at));
         Versioned { bytes: seen.bytes, version: seen.tag.version(), age, orphaned }
     }
 
-    /// The liveness id of a state's writer, if this kernel can tell whether it lives.
-    pub(super) fn writer(&self, seen: &Seen) -> Option<u128> {
-        let host = self.host.as_ref()?;
-        let stamp = seen.stamp.as_ref().filter(|stamp| stamp.host.boot == host.boot)?;
-        let ours = lock(&self.alive).as_ref().map(|alive| alive.id);
-        stamp.writer.filter(|id| Some(*id) != ours)
+    /// The liveness file of a state's writer, if this kernel can tell whether it lives.
+    pub(super) fn writer(&self, seen: &Seen) -> Option<Writer> {
+        let writer = seen.stamp.as_ref().filter(|_| self.is_local)?.writer?;
+        let is_ours = self.alive_yet().is_some_and(|alive| alive.writer.id == writer.id);
+        (!is_ours).then_some(writer)
     }
 
     /// Whether it is proven that a state's writer has ended.
     pub(super) fn writer_has_ended(&self, seen: &Seen) -> bool {
-        self.writer(seen).is_some_and(|id| liveness::has_ended(&self.root, id))
+        self.writer(seen).is_some_and(|writer| liveness::has_ended(&self.root, writer))
     }
 
     /// Stores `record` if the newest state is `expected`.
@@ -235,7 +256,7 @@ impl Store {
     fn holds<T>(&self, change: impl FnOnce(&mut HashSet<Key>) -> T) -> T {
         let mut held = lock(&self.held);
         let changed = change(&mut held);
-        if let Some(alive) = lock(&self.alive).as_mut() {
+        if let Some(mut alive) = self.alive_yet() {
             alive.mark(!held.is_empty());
         }
         changed
@@ -251,19 +272,47 @@ impl Store {
     ) -> Result<Written, BackendError> {
         let path = self.directory(key);
         let to = Self::after(from, &path)?;
-        let content = layout::compose(self.stamp().as_ref(), record);
-        let tag = Tag { state: to, hash: layout::hash(&content, content.len() as u64) };
-        if let Err(errno) = files::write(directory, &to.file(), &content) {
+        let mut content = layout::compose(&self.stamp(), record);
+        let keep = self.keep(content.len());
+        if let Err(errno) = self.put(&path, directory, to, &mut content, keep) {
             files::remove(directory, &to.file());
             return Err(failure(Fate::NotSent, "write", &path.join(to.file()), errno));
         }
+        let tag = Tag { state: to, hash: layout::hash(&content, content.len() as u64) };
         match self.swing(directory, &path, from, Head::At(to))? {
             Swung::Yes => {
-                files::sweep(directory, &path, to, Some(from.state()));
+                let before = if let Head::At(state) = from { Some(state) } else { None };
+                files::sweep(directory, &path, to, before, keep);
                 Ok(Written::Applied(tag.version()))
             }
             Swung::No => Ok(self.lost(key, directory, to)),
         }
+    }
+
+    /// Writes a state under its name: where that can be into the room of a dead one.
+    fn put(
+        &self,
+        path: &Path,
+        directory: &OwnedFd,
+        state: State,
+        content: &mut Vec<u8>,
+        keep: Option<Keep>,
+    ) -> Result<(), Errno> {
+        let Some(Keep { room, rights, .. }) = keep else {
+            return files::write(directory, &state.file(), content, 0, Rights::within(&self.root));
+        };
+        if let Some(spare) = files::spare(path)
+            && files::reuse(directory, spare, state, content)?
+        {
+            return Ok(());
+        }
+        files::write(directory, &state.file(), content, room, rights)
+    }
+
+    /// How the file of a dead state is kept for the one that follows one of this length.
+    fn keep(&self, length: usize) -> Option<Keep> {
+        let rights = Rights::within(&self.root);
+        self.is_local.then(|| Keep { room: files::room(length), rights, id: Host.unique() })
     }
 
     /// Answers a write that came too late, and removes its state if it is certainly dead.
@@ -311,12 +360,14 @@ impl Store {
     /// Makes a key's directory with its first state in it, whole and durable before it has its
     /// name.
     fn create(&self, key: &Key, record: &[u8]) -> Result<Written, BackendError> {
+        self.make()?;
         let path = self.directory(key);
         let first = State { seq: 1, id: Host.unique() };
         let draft = self.root.join(format!("{}{:032x}", layout::NEW, first.id));
-        let content = layout::compose(self.stamp().as_ref(), record);
+        let content = layout::compose(&self.stamp(), record);
         let tag = Tag { state: first, hash: layout::hash(&content, content.len() as u64) };
-        if let Err(errno) = files::prepare(&draft, key, first, &content) {
+        let rights = Rights::within(&self.root);
+        if let Err(errno) = files::prepare(&draft, key, first, &content, rights) {
             files::discard(&draft);
             return Err(failure(Fate::NotSent, "prepare", &draft, errno));
         }
@@ -353,47 +404,15 @@ impl Store {
         match self.swing(&directory, &path, Head::At(tag.state), Head::Gone(to))? {
             Swung::No => Ok(false),
             Swung::Yes => {
-                files::sweep(&directory, &path, to, None);
+                files::sweep(&directory, &path, to, Some(tag.state), self.keep(0));
                 Ok(true)
             }
         }
     }
 
-    /// The keys whose name starts with `prefix`, sorted.
-    pub(super) fn list(&self, prefix: &str) -> Result<Vec<Key>, BackendError> {
-        let fail = |errno| failure(Fate::NotSent, "list", &self.root, errno);
-        let root = filesystem::open_directory(&self.root).map_err(fail)?;
-        let mut keys = Vec::new();
-        for name in names(&root).map_err(fail)? {
-            let key = match layout::decode(&name) {
-                Decoded::Key(key) => Some(key),
-                Decoded::Cut => self.uncut(&name),
-                Decoded::Foreign => None,
-            };
-            let Some(key) = key.filter(|key| key.as_str().starts_with(prefix)) else { continue };
-            // A damaged record is listed, so that it is seen; a foreign file is not.
-            match self.look(&key) {
-                Ok(Look::Present(..)) => keys.push(key),
-                Err(e) if e.trouble != Trouble::Corrupt => return Err(e),
-                Ok(Look::Gone(..) | Look::Nothing) | Err(_) => {}
-            }
-        }
-        keys.sort();
-        Ok(keys)
-    }
-
-    /// The key of a directory whose name was cut, from the file inside.
-    fn uncut(&self, directory: &str) -> Option<Key> {
-        let opened = filesystem::open_directory(&self.root.join(directory)).ok()?;
-        let (bytes, _) = files::read(&opened, NAME, Key::MAX_BYTES + 1).ok()?;
-        let key = Key::new(String::from_utf8(bytes).ok()?).ok()?;
-        (layout::directory(key.as_str()) == directory).then_some(key)
-    }
-
-    fn stamp(&self) -> Option<Stamp> {
-        let host = self.host.clone()?;
-        let writer = self.alive().map(|(id, _)| id);
-        Some(Stamp { host, at: Host.now().moment.boot, writer })
+    fn stamp(&self) -> Stamp {
+        let writer = self.alive().map(|(writer, _)| writer);
+        Stamp { host: self.host.clone(), at: Host.now().moment.boot, writer }
     }
 
     /// A new state with the number after `head`'s.
@@ -404,41 +423,13 @@ impl Store {
         })?;
         Ok(State { seq, id: Host.unique() })
     }
-
-    /// Removes what crashed or stopped processes left in the directory more than a day ago. What
-    /// cannot be removed stays.
-    pub(super) fn sweep(&self) {
-        let now = Duration::from_millis(Host.now().unix_ms).as_secs();
-        // What comes from the future, or from before 1970, is left alone.
-        let age = |time: i64| {
-            let age = u64::try_from(time).map_or(0, |time| now.saturating_sub(time));
-            Duration::from_secs(age)
-        };
-        let _ = liveness::sweep(&self.root, age);
-        let Ok(root) = filesystem::open_directory(&self.root) else { return };
-        for name in names(&root).unwrap_or_default() {
-            if let Some(id) = name.strip_prefix(layout::NEW) {
-                let stat = fs::statat(&root, &name, AtFlags::SYMLINK_NOFOLLOW);
-                if stat.is_ok_and(|stat| age(stat.st_mtime) > OLD) {
-                    // Renamed first: a creator that wakes up now must not give a half-emptied
-                    // directory its name.
-                    let trash = format!("{}{id}", layout::TRASH);
-                    if fs::renameat(&root, &name, &root, &trash).is_ok() {
-                        files::discard(&self.root.join(trash));
-                    }
-                }
-            } else if name.starts_with(layout::TRASH) {
-                files::discard(&self.root.join(name));
-            }
-        }
-    }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
         let holds_nothing = lock(&self.held).is_empty();
-        if let Some(alive) = lock(&self.alive).take() {
-            alive.end(holds_nothing);
+        if let Some(alive) = self.alive.take().flatten() {
+            alive.into_inner().unwrap_or_else(PoisonError::into_inner).end(holds_nothing);
         }
     }
 }

@@ -26,6 +26,8 @@ use crate::env::blocking;
 pub(super) struct Targets {
     /// The key's directory, or the one that it will appear in.
     pub(super) directory: PathBuf,
+    /// Whether it is above the directory of all locks, which is not there yet.
+    pub(super) is_above: bool,
     /// The liveness file of the newest state's writer.
     pub(super) writer: Option<PathBuf>,
 }
@@ -201,6 +203,8 @@ fn watch(fd: &OwnedFd, targets: &Targets) -> (Option<i32>, Option<i32>) {
     // A head that moves is a file moved here; so is a new key's directory, seen from above.
     let moves = WatchFlags::MOVED_TO | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
     let moves = moves | WatchFlags::ONLYDIR | WatchFlags::DONT_FOLLOW;
+    // The directory of all locks is made in its place.
+    let moves = if targets.is_above { moves | WatchFlags::CREATE } else { moves };
     // The last process that has the file open for writing closes it when it ends.
     let closed = WatchFlags::CLOSE_WRITE | WatchFlags::DONT_FOLLOW;
     let directory = inotify::add_watch(fd, &targets.directory, moves).ok();

@@ -8,7 +8,6 @@ use std::sync::OnceLock;
 use leasehold_core::backend::{Expected, Key, Trouble, Version, Written};
 use leasehold_fuzz::Target;
 
-use super::super::filesystem::HostId;
 use super::super::layout::Tag;
 use super::super::store::{Look, Store};
 
@@ -17,8 +16,11 @@ const WORDS: &[&str] = &[
     "state-00000000000000000007-0123456789abcdef0123456789abcdef",
     "gone-00000000000000000008-0123456789abcdef0123456789abcdef",
     "head-18446744073709551615-0123456789abcdef0123456789abcdef",
+    "spare-00000000000000000006-0123456789abcdef0123456789abcdef",
+    "spare-00000000000000000005-0123456789abcdef0123456789abcdef",
     "name",
     "file ",
+    "second ",
     "folder ",
     "link ",
     " ../outside",
@@ -51,7 +53,7 @@ fn root() -> &'static Path {
 /// One for all runs: each keeps a liveness file open.
 fn store() -> &'static Store {
     static STORE: OnceLock<Store> = OnceLock::new();
-    STORE.get_or_init(|| Store::new(root().to_owned(), HostId::here()))
+    STORE.get_or_init(|| Store::new(root().to_owned(), true))
 }
 
 fn check(bytes: &[u8]) -> bool {
@@ -67,7 +69,8 @@ fn check(bytes: &[u8]) -> bool {
     found
 }
 
-/// One line for each thing that stands there: `file NAME CONTENT`, `folder NAME`, `link NAME TARGET`.
+/// One line for each thing that stands there: `file NAME CONTENT`, `folder NAME`, `link NAME TARGET`, and
+/// `second NAME`, a second name of the file outside.
 fn build(place: &Path, script: &str) {
     for line in script.lines().take(20) {
         let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -81,6 +84,7 @@ fn build(place: &Path, script: &str) {
         let _ = match kind {
             "file" => fs::write(&path, rest.replace("\\n", "\n")),
             "folder" => fs::create_dir(&path),
+            "second" => fs::hard_link(root().join("outside"), &path),
             "link" => symlink(rest, &path),
             _ => continue,
         };

@@ -10,6 +10,7 @@ const WORDS: &[&str] = &[
     "head-",
     "gone-",
     "state-",
+    "spare-",
     "00000000000000000007",
     "18446744073709551615",
     "18446744073709551616",
@@ -62,6 +63,7 @@ fn check(bytes: &[u8]) -> bool {
 fn found(name: &str) -> bool {
     match Entry::of(name) {
         Entry::Head(head) => assert_eq!(head.to_string(), name),
+        Entry::Spare(state) => assert_eq!(state.spare(), name),
         Entry::State(state) => assert_eq!(state.file(), name),
         Entry::Other => {}
     }

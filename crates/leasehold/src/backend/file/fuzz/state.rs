@@ -1,9 +1,11 @@
 //! The target `state-file`: the content of a state, whoever wrote it.
 
+use std::time::Duration;
+
 use leasehold_core::backend::MAX_RECORD_BYTES;
 use leasehold_fuzz::Target;
 
-use super::super::layout;
+use super::super::layout::{self, Stamp};
 
 const WORDS: &[&str] = &[
     "leasehold-file 1 ",
@@ -11,6 +13,9 @@ const WORDS: &[&str] = &[
     "time=",
     "at=",
     "writer=",
+    "inode=",
+    "length=",
+    "\n\n",
     "-",
     " ",
     "\n",
@@ -34,15 +39,23 @@ fn check(content: &[u8]) -> bool {
     let most = |bytes: &[u8]| bytes[..bytes.len().min(MAX_RECORD_BYTES + 1)].to_vec();
     let (stamp, record) = layout::dissect(content);
     assert!(record == most(record));
-    let header = content.len() - content.iter().position(|&b| b == b'\n').map_or(0, |at| at + 1);
-    assert!(record == most(content) || record == most(&content[content.len() - header..]));
-    let (none, all) = (layout::compose(None, content), most(content));
-    assert!(layout::dissect(&none) == (None, &all[..]));
+    let rest = &content[content.iter().position(|&b| b == b'\n').map_or(0, |at| at + 1)..];
+    let is_filled = |whole: &[u8]| {
+        let after = whole.strip_prefix(record);
+        record == most(whole) || after.is_some_and(|after| after.iter().all(|&b| b == b'\n'))
+    };
+    assert!(record == most(content) || is_filled(rest));
+    let unknown = Stamp { host: None, at: Duration::ZERO, writer: None };
+    // Whatever is longer than it has to be is read as what was written.
+    let mut written = layout::compose(&unknown, most(content).as_slice());
+    layout::fill(&mut written, content.len());
+    assert!(layout::dissect(&written) == (Some(unknown), &most(content)[..]));
     let Some(stamp) = stamp else { return false };
     // Longer names than a kernel gives may not leave room for the rest.
-    if stamp.host.boot.len() <= 64 && stamp.host.time.len() <= 64 {
-        let again = layout::compose(Some(&stamp), record);
-        assert!(layout::dissect(&again) == (Some(stamp), record));
+    if stamp.host.as_ref().is_none_or(|host| host.boot.len() <= 64 && host.time.len() <= 64) {
+        let again = layout::compose(&stamp, record);
+        let at = if stamp.host.is_some() { stamp.at } else { Duration::ZERO };
+        assert!(layout::dissect(&again) == (Some(Stamp { at, ..stamp }), record));
     }
     true
 }
