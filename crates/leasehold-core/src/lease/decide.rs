@@ -24,8 +24,7 @@ impl Lease {
             self.unchanged = Some((token, now));
         }
         if self.stood.as_ref().is_none_or(|stood| stood.state != seen.state) {
-            let state = seen.state.clone();
-            self.stood = Some(Standing { state, at: now, least: Duration::ZERO });
+            self.stood = Some(Standing::begun(&seen.state, now));
         }
         self.seen = Some(seen);
         self.age = None;
@@ -75,8 +74,7 @@ impl Lease {
             }
         }
         planted!(UnchangedIsProof: self.open.clear());
-        // A look at nothing is only the first half of making a record: a store that answers it and takes
-        // no write, such as a full disk, is as good as away.
+        // A store that shows nothing and takes no write, such as a full disk, is as good as away.
         if self.open.is_empty() && !self.is_absent() {
             self.recovered();
         }

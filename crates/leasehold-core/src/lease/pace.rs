@@ -3,7 +3,15 @@
 use std::time::Duration;
 
 use super::{Lease, Phase, Standing};
+use crate::backend::Expected;
 use crate::deadline::{self, Moment};
+
+impl Standing {
+    /// A state that is seen for the first time.
+    pub(super) fn begun(state: &Expected, now: Moment) -> Standing {
+        Standing { state: state.clone(), at: now, least: Duration::ZERO }
+    }
+}
 
 impl Lease {
     /// How long to leave a store alone that asked for patience: not shorter than it said or than its
