@@ -12,6 +12,7 @@ use leasehold_servers::gcs;
 mod admin;
 mod answers;
 mod cost;
+mod credentials;
 mod faults;
 mod limit;
 #[path = "served/network.rs"]

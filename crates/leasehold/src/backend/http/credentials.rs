@@ -29,7 +29,7 @@ const SLOW: Duration = Duration::from_secs(1);
 const SLOW_AFTER_TOKEN: Duration = Duration::from_millis(300);
 
 /// The second of two looks is given up for another after so long; the first when it is so old.
-const SLOW_TOO: Duration = Duration::from_secs(5);
+const SLOW_TOO: Duration = Duration::from_secs(2);
 const OLD: Duration = Duration::from_secs(20);
 
 /// The credentials of one store.

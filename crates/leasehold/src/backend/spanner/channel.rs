@@ -141,7 +141,7 @@ impl Channel {
             }
             _ => BackendError::unknown(
                 Trouble::Denied,
-                format!("{said}: there are no credentials, which are never sent in clear"),
+                format!("{said}: there are no credentials, never sent in clear: {REMEDY}"),
             ),
         };
         Status::from_error(Box::new(NoAnswer(error)))

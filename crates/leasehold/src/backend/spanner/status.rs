@@ -16,6 +16,9 @@ use super::place::Place;
 /// Where Spanner says how long to wait, beside the details of the status.
 const RETRY_INFO: &str = "google.rpc.retryinfo-bin";
 
+/// How tonic begins where an answer is one of HTTP and none of gRPC.
+const NO_STATUS: &str = "grpc-status header missing";
+
 /// What is not there, where an answer is `NOT_FOUND`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Missing {
@@ -92,6 +95,16 @@ impl<'a> Refusal<'a> {
         let code = self.status.code();
         let said = format!("{} ({})", line(self.status.message()), name(code));
         let unknown = BackendError::unknown;
+        let is_refusal = matches!(code, Code::PermissionDenied | Code::Unauthenticated);
+        if self.status.message().starts_with(NO_STATUS) && !is_refusal {
+            let why = format!(
+                "{} answers as no Spanner does ({}): it is none, or something on the way answers \
+                 in its place",
+                self.place.endpoint,
+                line(self.status.message())
+            );
+            return unknown(Trouble::Unavailable, why);
+        }
         let throttled = |retry_after| BackendError {
             fate: Fate::Throttled { retry_after },
             trouble: Trouble::Unavailable,
@@ -177,5 +190,26 @@ fn name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A proxy or a load balancer answers in HTTP what gRPC would call "unimplemented". It is no word of
+    /// Spanner's, and ends no waiter at once; a refusal of it is one.
+    #[test]
+    fn an_answer_that_is_no_grpc_is_none() {
+        let place = Place::parse("acme/main/locks?endpoint=http://127.0.0.1:1").expect("a place");
+        for (code, trouble) in [
+            (Code::Unimplemented, Trouble::Unavailable),
+            (Code::Unknown, Trouble::Unavailable),
+            (Code::PermissionDenied, Trouble::Denied),
+        ] {
+            let said = "grpc-status header missing, mapped from HTTP status code 404";
+            let error = Refusal::new(&Status::new(code, said), &place).error();
+            assert_eq!((error.fate, error.trouble), (Fate::Unknown, trouble), "{error}");
+        }
     }
 }
