@@ -210,3 +210,70 @@ async fn a_place_that_cannot_work_is_refused_at_once() {
     put(&backend, &key("k"), &Expected::Absent, &long[1..]).await;
     assert_eq!(newest(&backend, &key("k")).await.expect("a record").bytes, &long[1..]);
 }
+
+/// Guards against a typing error that becomes a store: only a write makes the directory.
+#[tokio::test]
+async fn asking_makes_nothing() {
+    let scratch = Scratch::new();
+    let (backend, name) =
+        (FileBackend::open(scratch.0.join("a/b"), false).expect("usable"), key("k"));
+    assert_eq!(newest(&backend, &name).await, None);
+    assert_eq!(backend.list("").await.expect("a list"), []);
+    let absent = Expected::Version(Version::new("nothing like it"));
+    assert_eq!(write(&backend, &name, &absent, b"x").await, Written::Conflict(None));
+    assert!(!scratch.0.exists());
+    put(&backend, &name, &Expected::Absent, b"x").await;
+    assert_eq!(backend.list("").await.expect("a list"), [name]);
+}
+
+/// A state is written into the room of the one before the last, whatever their lengths; not where that file
+/// has a second name, such as in a backup by hard links, which stays as it was.
+#[tokio::test]
+async fn a_dead_state_gives_its_room_and_no_backup_is_touched() {
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new();
+    let (backend, name) = (scratch.open(), key("k"));
+    let directory = scratch.0.join("k");
+    let inode = || fs::metadata(scratch.state(&name)).expect("it is there").ino();
+    let mut version = put(&backend, &name, &Expected::Absent, &[b'a'; 3000]).await;
+    let mut inodes = vec![inode()];
+    for bytes in [&b"short"[..], &[b'b'; 5000], b"", b"ends in lines\n\n", &[b'c'; 10]] {
+        version = put(&backend, &name, &Expected::Version(version), bytes).await;
+        assert_eq!(newest(&backend, &name).await.expect("a record").bytes, bytes);
+        inodes.push(inode());
+    }
+    assert!(inodes.windows(3).all(|three| three[0] == three[2]), "two files in turn: {inodes:?}");
+
+    let names = names(&directory);
+    assert_eq!(names.len(), 3, "{names:?}");
+    let spare = names.iter().find(|name| name.starts_with("spare-")).expect("a spare");
+    let (spare, backup) = (directory.join(spare), scratch.0.join("backup"));
+    fs::hard_link(&spare, &backup).expect("linked");
+    let before = fs::read(&backup).expect("read");
+    put(&backend, &name, &Expected::Version(version), b"after the backup").await;
+    assert_eq!(fs::read(&backup).expect("read"), before);
+    assert_eq!(newest(&backend, &name).await.expect("a record").bytes, b"after the backup");
+}
+
+/// A directory that its group may write to is shared by the group; one that all the world may write to is
+/// shared with nobody.
+#[tokio::test]
+async fn the_directory_says_who_shares_it() {
+    for (mode, directory, file) in
+        [(0o2770, 0o2770, 0o660), (0o700, 0o700, 0o600), (0o1777, 0o700, 0o600)]
+    {
+        let scratch = Scratch::new();
+        fs::create_dir(&scratch.0).expect("made");
+        fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).expect("set");
+        put(&scratch.open(), &key("k"), &Expected::Absent, b"1").await;
+        let mut open = vec![scratch.0.join("k"), scratch.0.join(".alive")];
+        while let Some(path) = open.pop() {
+            let data = fs::symlink_metadata(&path).expect("it is there");
+            let wanted = if data.is_dir() { directory } else { file };
+            assert_eq!(data.permissions().mode() & 0o7777, wanted, "{}", path.display());
+            if data.is_dir() {
+                open.extend(names(&path).iter().map(|name| path.join(name)));
+            }
+        }
+    }
+}

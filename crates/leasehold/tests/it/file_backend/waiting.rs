@@ -214,3 +214,49 @@ async fn a_known_death_wakes_nobody() {
     }
     tokio::join!(waiting, put(&writer, &name, &since, FREE));
 }
+
+/// The host restarts, or a container shows another boot id on the same kernel: the age means nothing then,
+/// and a lock that can be taken proves the death all the same. A restored copy of the liveness file was
+/// never locked by anybody, and proves nothing.
+#[tokio::test]
+async fn a_death_is_proven_whatever_the_boot_id_says() {
+    let scratch = Scratch::new();
+    let (backend, name) = (scratch.open(), key("held"));
+    let mut other = Other::start("hold", &scratch);
+    let liveness = other.says().expect("a path");
+    let state = scratch.state(&name);
+    let text = fs::read_to_string(&state).expect("text");
+    let boot = text.split(' ').find(|part| part.starts_with("boot=")).expect("a boot id");
+    for elsewhere in ["boot=6f1b1f6e-0f3f-4f0a-9d53-2f7e3f1c8a11", "boot=-"] {
+        fs::write(&state, text.replace(boot, elsewhere)).expect("written");
+        let read = newest(&backend, &name).await.expect("a record");
+        assert_eq!((read.age, read.orphaned), (None, false), "it lives");
+    }
+    other.kill();
+    let read = newest(&backend, &name).await.expect("a record");
+    assert_eq!((read.age, read.orphaned, read.bytes), (None, true, HELD.to_vec()));
+
+    fs::copy(&liveness, scratch.0.join("copy")).expect("copied");
+    fs::rename(scratch.0.join("copy"), &liveness).expect("restored");
+    assert!(!newest(&backend, &name).await.expect("a record").orphaned, "a copy");
+}
+
+/// The machine was off for a weekend. The first program after it sweeps what is older than a day, and not
+/// the one file that proves that the holder is dead; once no record names that, it goes.
+#[tokio::test]
+async fn what_proves_a_death_is_not_swept() {
+    let scratch = Scratch::new();
+    let name = key("held");
+    let mut other = Other::start("hold", &scratch);
+    let liveness = other.says().expect("a path");
+    other.kill();
+    let file = File::options().write(true).open(&liveness).expect("it is there");
+    let modified = file.metadata().and_then(|m| m.modified()).expect("a time");
+    file.set_modified(modified - Duration::from_hours(70)).expect("set");
+    let backend = scratch.open();
+    let held = newest(&backend, &name).await.expect("a record");
+    assert!(held.orphaned);
+    put(&backend, &name, &Expected::Version(held.version), FREE).await;
+    scratch.open();
+    assert!(!fs::exists(&liveness).expect("known"));
+}
