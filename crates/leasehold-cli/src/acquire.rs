@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::label::label;
 use crate::show::date;
 use crate::waiting::{self, Shown};
-use crate::{place, times};
+use crate::{nested, place, times};
 
 /// How long the store may take to hear that we want nothing any more.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
@@ -34,9 +34,9 @@ pub(crate) async fn acquire(
         mutex = mutex.with_timeout(wait);
     }
     let conflict = wanted.conflict_exit_code;
-    let mut shown = Shown::new(name, wanted.voice);
+    let mut shown = Shown::new(name, wanted.voice, wanted.is_a_try());
     let got = match wanted.no_wait {
-        false => shown.during(mutex.acquire(), reports).await,
+        false => shown.during(mutex.acquire(), reports).await?,
         true => match mutex.try_acquire().await {
             Ok(Attempt::Acquired(guard)) => Ok(guard),
             Ok(Attempt::Held(holder)) => {
@@ -65,7 +65,8 @@ fn refused(name: &str, url: &str, holder: &HeldBy) -> String {
         None => format!("its lease ends {} after its last renewal", times::show(holder.ttl)),
     };
     let more = to_see_more(name, url);
-    format!("{name:?} at {url} is held by {label} since {since} ({held_for}); {until}; {more}")
+    let own = if nested::is_above(holder.id) { " (this runs under it)" } else { "" };
+    format!("{name:?} at {url} is held by {label}{own} since {since} ({held_for}); {until}; {more}")
 }
 
 /// What to type next, where a wait was too short; nothing for other errors.

@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use leasehold::{HolderId, TTL_DEFAULT};
+use leasehold::HolderId;
 
-use crate::exit::NOT_ACQUIRED;
 use crate::voice::Voice;
 use crate::{procs, times};
 
 mod demo;
+mod hints;
 mod once;
+mod wanted;
 
 pub(crate) use demo::Demo;
+pub(crate) use hints::hint;
 pub(crate) use once::{Checkpoint, CheckpointAct, Once, Reset};
+pub(crate) use wanted::Wanted;
 
 /// A distributed mutex: run a command while nobody else runs it, on this host or on many.
 ///
@@ -46,6 +49,11 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "URL", env = "LEASEHOLD_BACKEND")]
     pub(crate) backend: Option<String>,
 
+    /// Refuse a store that only this machine sees: files without network-fs=allow, and memory.
+    #[arg(long, global = true, env = "LEASEHOLD_REQUIRE_SHARED", hide_env_values = true)]
+    #[arg(value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) require_shared: bool,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -56,12 +64,15 @@ pub(crate) enum Command {
     Once(Once),
     Checkpoint(Checkpoint),
     Status(Status),
+    #[command(visible_alias = "ls")]
     List(List),
     Wait(Wait),
+    #[command(visible_alias = "force-unlock")]
     Break(Break),
     Forget(Forget),
     Reset(Reset),
     Acquire(Acquire),
+    #[command(visible_alias = "unlock")]
     Release(Release),
     Doctor(Doctor),
     Init(Init),
@@ -84,7 +95,8 @@ pub(crate) enum Command {
 /// The command finds LEASEHOLD_NAME, LEASEHOLD_TOKEN (the fencing token: it rises with every holder;
 /// have what you write to refuse a lower one), LEASEHOLD_HOLDER, LEASEHOLD_BACKEND and
 /// LEASEHOLD_DEADLINE (Unix milliseconds until which the lease is good unless it is renewed) in its
-/// environment.
+/// environment. Asked for again under itself, a lock is refused at once (64, or 75 with -n): it could
+/// never be acquired.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -110,43 +122,6 @@ pub(crate) struct Run {
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
-}
-
-/// How a lock is asked for.
-#[derive(Args, Debug)]
-pub(crate) struct Wanted {
-    /// How long the lease lasts when it is not renewed, and so how long others wait at most after we
-    /// died [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = times::parse)]
-    pub(crate) ttl: Option<Duration>,
-
-    /// Do not wait if another holds the lock.
-    #[arg(short = 'n', long)]
-    pub(crate) no_wait: bool,
-
-    /// How long to wait for the lock at most; 0 is -n [default: for ever]
-    #[arg(short, long, value_name = "TIME", value_parser = times::parse)]
-    #[arg(conflicts_with = "no_wait")]
-    pub(crate) wait: Option<Duration>,
-
-    /// The exit code when the lock is not to be had in time. With 0, that is not worth a word.
-    #[arg(short = 'E', long, value_name = "CODE", default_value_t = NOT_ACQUIRED)]
-    pub(crate) conflict_exit_code: u8,
-
-    /// Who we are, for people who ask who holds the lock [default: user@host:pid, with the command's
-    /// name, the pod and the URL of the CI run where there are such]
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) label: Option<String>,
-
-    #[command(flatten)]
-    pub(crate) voice: Voice,
-}
-
-impl Wanted {
-    /// How long the lease lasts unrenewed.
-    pub(crate) fn ttl(&self) -> Duration {
-        self.ttl.unwrap_or(TTL_DEFAULT)
-    }
 }
 
 /// Show who holds a lock, or how far something that is to be done once has come.

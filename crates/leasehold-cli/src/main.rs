@@ -1,6 +1,7 @@
 //! The program: what was typed, what was meant, one file per command.
 
 mod acquire;
+mod alone;
 mod answer;
 mod checkpoint;
 mod cli;
@@ -20,6 +21,7 @@ mod kept;
 mod keyed;
 mod label;
 mod near;
+mod nested;
 mod once;
 mod orphans;
 mod place;
@@ -48,7 +50,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, hint};
 use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
@@ -76,6 +78,9 @@ fn typed() -> Exit {
         Err(error) => {
             // Help is asked for, and goes to stdout; anything else is a mistake.
             let printed = error.print();
+            if let Some(hint) = hint(&error, &std::env::args_os().skip(1).collect::<Vec<_>>()) {
+                show::say(&hint);
+            }
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
                 show::note(printed.and_then(|()| std::io::stdout().flush()));
                 return finish(Ok(Exit::Done));
@@ -113,6 +118,9 @@ fn finish(result: Result<Exit, Failure>) -> Exit {
 
 async fn perform(cli: Cli) -> Result<Exit, Failure> {
     let backend = cli.backend.as_deref();
+    if cli.require_shared {
+        alone::refuse();
+    }
     match cli.command {
         Command::Run(options) => tokio::select! {
             exit = run::run(options, backend) => exit,

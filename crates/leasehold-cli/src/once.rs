@@ -42,7 +42,7 @@ pub(crate) async fn once(options: cli::Once, backend: Option<&str>) -> Result<Ex
     let client = tokio::select! {
         biased;
         signal = signals.ending() => return Ok(signal.exit()),
-        client = place::connect(plan.backend.as_deref()) => client?,
+        client = place::connect_to_lock(plan.backend.as_deref(), plan.voice) => client?,
     };
     let exit = Work { plan: &plan, client: &client, command: &command }.all(&mut signals).await;
     tokio::select! {
@@ -79,12 +79,12 @@ impl Work<'_> {
         let mut ours: Option<(u64, u8)> = None;
         loop {
             let (report, reports) = waiting::channel();
-            let mut shown = Shown::new(&plan.title, plan.voice);
+            let mut shown = Shown::new(&plan.title, plan.voice, plan.is_a_try());
             let once = once.clone().on_wait(report);
             let begun = tokio::select! {
                 biased;
                 signal = signals.ending() => return Ok(signal.exit()),
-                begun = shown.during(once.begin(), reports) => begun,
+                begun = shown.during(once.begin(), reports) => begun?,
             };
             // An error of the question is no answer to it.
             needed.problem()?;

@@ -14,7 +14,8 @@ use leasehold::core::backend::Backend;
 use rustix::fs::{Access, access, stat};
 
 use crate::exit::Failure;
-use crate::show;
+use crate::voice::Voice;
+use crate::{alone, show};
 
 /// Connects to the store that was asked for, or to the default one.
 pub(crate) async fn connect(backend: Option<&str>) -> Result<Client, Failure> {
@@ -51,11 +52,30 @@ pub(crate) fn is_typed() -> bool {
 
 /// The URL of the store that was asked for, or of the default one.
 pub(crate) fn url(backend: Option<&str>) -> Result<String, Failure> {
-    match backend {
-        // A variable that is set to nothing is as good as not set.
-        Some(url) if !url.is_empty() => Ok(url.to_owned()),
-        _ => default_url(),
+    let url = match named(backend) {
+        Some(url) => url.to_owned(),
+        None => default_url()?,
+    };
+    alone::check(&url)?;
+    Ok(url)
+}
+
+/// The same as [`connect`], for a lock that is to exclude others: it is said where it may not.
+pub(crate) async fn connect_to_lock(
+    backend: Option<&str>,
+    voice: Voice,
+) -> Result<Client, Failure> {
+    if named(backend).is_none()
+        && let Some(warning) = alone::warning(&url(backend)?)
+    {
+        voice.tell(&warning);
     }
+    connect(backend).await
+}
+
+/// A variable that is set to nothing is as good as not set.
+fn named(backend: Option<&str>) -> Option<&str> {
+    backend.filter(|url| !url.is_empty())
 }
 
 fn default_url() -> Result<String, Failure> {

@@ -27,6 +27,7 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The whole command.
 pub(crate) async fn run(mut options: Run, backend: Option<&str>) -> Result<Exit, Failure> {
+    options.wanted.or_environment()?;
     let program = options.command.first().map(OsString::as_os_str);
     options.wanted.label.get_or_insert_with(|| label(program));
     let has_terminal = File::open("/dev/tty").is_ok();
@@ -38,7 +39,7 @@ pub(crate) async fn run(mut options: Run, backend: Option<&str>) -> Result<Exit,
     let client = tokio::select! {
         biased;
         signal = signals.ending() => return Ok(signal.exit()),
-        client = place::connect(backend) => client?,
+        client = place::connect_to_lock(backend, options.wanted.voice) => client?,
     };
     let got = tokio::select! {
         biased;

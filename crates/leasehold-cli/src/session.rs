@@ -24,7 +24,7 @@ use crate::cli::{self, Cli, Command};
 use crate::exit::{Exit, Failure};
 use crate::sessions::Socket;
 use crate::supervise::deadline_unix_ms;
-use crate::{keeper, place, procs, show};
+use crate::{alone, keeper, place, procs, show};
 
 /// The hidden subcommand. Its arguments are the process to watch (0: none yet) and what was typed.
 pub(crate) const COMMAND: &str = "__session";
@@ -42,11 +42,20 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn main(mut words: impl Iterator<Item = OsString>) -> Exit {
     let pid = words.next().and_then(|pid| pid.to_str().and_then(|pid| pid.parse::<i32>().ok()));
     let typed = Cli::try_parse_from(std::iter::once(OsString::from("leasehold")).chain(words));
-    let (Some(pid), Ok(Cli { backend, command: Command::Acquire(options) })) = (pid, typed) else {
+    let (Some(pid), Ok(Cli { backend, require_shared, command: Command::Acquire(mut options) })) =
+        (pid, typed)
+    else {
         show::say("this subcommand is for leasehold itself");
         return Exit::Usage;
     };
-    match begin(pid, &options, backend.as_deref()).await {
+    if require_shared {
+        alone::refuse();
+    }
+    let begun = match options.wanted.or_environment() {
+        Ok(()) => begin(pid, &options, backend.as_deref()).await,
+        Err(failure) => Err(failure),
+    };
+    match begun {
         Ok(Some(mut session)) => session.live().await,
         Ok(None) => Exit::Done,
         Err(failure) => {
@@ -79,7 +88,7 @@ async fn begin(
     };
     let starter = std::io::stdin().as_fd().try_clone_to_owned().map_err(system)?;
     let starter = Receiver::from_owned_fd(starter).map_err(system)?;
-    let client = place::connect(backend).await?;
+    let client = place::connect_to_lock(backend, options.wanted.voice).await?;
     let mut socket = Socket::open(&client)?;
     let guard = tokio::select! {
         biased;

@@ -78,7 +78,10 @@ fn check(path: &Path) -> Result<PathBuf, Errno> {
 fn failure(name: &str, errno: Errno) -> Failure {
     match errno {
         Errno::NOENT | Errno::NOTDIR => {
-            Failure::new(Exit::NotFound, format!("{name}: command not found"))
+            // A whole line for a shell, in one word.
+            let is_line = name.contains([' ', '|', ';', '&', '<', '>', '$']);
+            let hint = if is_line { "; a line for a shell is run by: -- sh -c '…'" } else { "" };
+            Failure::new(Exit::NotFound, format!("{name}: command not found{hint}"))
         }
         Errno::ISDIR => Failure::new(Exit::NotExecutable, format!("{name}: is a directory")),
         errno => Failure::new(Exit::NotExecutable, format!("{name}: cannot be run: {errno}")),

@@ -1,13 +1,32 @@
-//! Times as they are typed and as they are shown: `0.5`, `300ms`, `10s`, `5m`, `1h`.
+//! Times as they are typed and as they are shown: `0.5`, `300ms`, `10s`, `5m`, `1h30m`, `2d`.
 
 use std::time::Duration;
+
+use jiff::SpanRelativeTo;
+use jiff::fmt::friendly::SpanParser;
 
 /// The longest time that can be typed: a hundred years is for ever, and nothing overflows.
 const MOST: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// Reads a time: a decimal number and a unit (`ms`, `s`, `m`, `h`, `d`), seconds where there is
-/// none.
+/// none; or several such with falling units, as in `1h30m` and `3m 20s`.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    single(text).or_else(|why| several(text).ok_or(why))
+}
+
+/// Several numbers with their units.
+fn several(text: &str) -> Option<Duration> {
+    let is_ours = |c: char| c.is_ascii_digit() || "msdhw. ".contains(c);
+    if !text.starts_with(|c: char| c.is_ascii_digit()) || !text.chars().all(is_ours) {
+        return None;
+    }
+    let span = SpanParser::new().parse_span(text).ok()?;
+    let time = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(time).ok().filter(|time| *time <= MOST)
+}
+
+/// A number, and perhaps a unit.
+fn single(text: &str) -> Result<Duration, String> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     if text.starts_with('-') {
@@ -43,7 +62,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
 }
 
 fn not_a_time(text: &str) -> String {
-    format!("{text:?} is not a time: write 0.5, 300ms, 10s, 5m or 1h")
+    format!("{text:?} is not a time: write 0.5, 300ms, 10s, 5m, 1h30m or 2d")
 }
 
 /// A duration for people: `0.3s`, `12s`, `3m 20s`, `5h 2m`, `3d 4h`.
@@ -92,6 +111,13 @@ mod tests {
             ("1h", 3_600_000),
             ("2d", 172_800_000),
             ("007", 7_000),
+            ("1h30m", 5_400_000),
+            ("1m30s", 90_000),
+            ("3m 20s", 200_000),
+            ("1d12h", 129_600_000),
+            ("1w", 604_800_000),
+            ("1m1.5s", 61_500),
+            ("1s500ms", 1_500),
         ];
         for (text, ms) in cases {
             assert_eq!(parse(text).map(|t| t.as_millis()), Ok(ms), "{text}");
@@ -102,8 +128,10 @@ mod tests {
 
     #[test]
     fn what_is_not_a_time_is_refused_with_its_reason() {
-        for text in ["", "s", ".", "1.2.3", "1e3", "NaN", "inf", "+5", "5 s", "5sec", "10S", "٣s"]
-        {
+        for text in [
+            "", "s", ".", "1.2.3", "1e3", "NaN", "inf", "+5", "5sec", "10S", "٣s", "1m1h", "1h1h",
+            "1h30",
+        ] {
             assert!(parse(text).is_err_and(|e| e.contains("is not a time")), "{text}");
         }
         for text in ["-1", "-0.5s", "-"] {

@@ -44,11 +44,12 @@ pub(crate) async fn wait(options: Wait, backend: Option<&str>) -> Result<Exit, F
     };
     let state = match waited {
         Ok(state) => state,
-        Err(error) if error.kind() == ErrorKind::Timeout => {
+        Err(Refused::By(error)) if error.kind() == ErrorKind::Timeout => {
             show::say(&error.to_string());
             State::Held
         }
-        Err(error) => return Err(error.into()),
+        Err(Refused::By(error)) => return Err(error.into()),
+        Err(Refused::Above(failure)) => return Err(failure),
     };
     let free = state != State::Held;
     if options.output.json {
@@ -59,15 +60,23 @@ pub(crate) async fn wait(options: Wait, backend: Option<&str>) -> Result<Exit, F
     Ok(if free { Exit::Done } else { Exit::NotAcquired(NOT_ACQUIRED) })
 }
 
-async fn until_free(client: &Client, store: &Store, options: &Wait) -> Result<State, Error> {
+/// Why a wait ended before the lock was free.
+enum Refused {
+    By(Error),
+    /// We run under it.
+    Above(Failure),
+}
+
+async fn until_free(client: &Client, store: &Store, options: &Wait) -> Result<State, Refused> {
     let (name, voice) = (&options.name, options.voice);
     let (report, reports) = waiting::channel();
     let mut mutex = client.mutex(&**name).on_wait(report);
     if let Some(wait) = options.wait {
         mutex = mutex.with_timeout(wait);
     }
-    let mut shown = Shown::new(name, voice);
-    shown.during(mutex.wait_until_free(), reports).await?;
+    let mut shown = Shown::new(name, voice, options.wait == Some(Duration::ZERO));
+    let waited = shown.during(mutex.wait_until_free(), reports).await;
+    waited.map_err(Refused::Above)?.map_err(Refused::By)?;
     shown.done(&format!("{name:?} is free"));
     // A name that was never used is free, and perhaps mistyped.
     let status = tokio::select! {

@@ -14,9 +14,10 @@ use leasehold::{HolderId, Waiting};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::columns::cut;
+use crate::exit::Failure;
 use crate::show::{self, clean};
-use crate::times;
 use crate::voice::Voice;
+use crate::{nested, times};
 
 /// How often a log is told that the wait goes on: many CI systems end a job that says nothing for ten
 /// minutes.
@@ -41,6 +42,8 @@ pub(crate) fn channel() -> (impl Fn(&Waiting) + Send + Sync + 'static, Unbounded
 pub(crate) struct Shown<'a> {
     name: &'a str,
     voice: Voice,
+    /// It ends by itself at once, whoever holds the lock.
+    is_a_try: bool,
     began: Moment,
     is_watched: bool,
     is_drawn: bool,
@@ -56,10 +59,11 @@ pub(crate) struct Shown<'a> {
 struct Key(Option<HolderId>, bool, u64);
 
 impl<'a> Shown<'a> {
-    pub(crate) fn new(name: &'a str, voice: Voice) -> Shown<'a> {
+    pub(crate) fn new(name: &'a str, voice: Voice, is_a_try: bool) -> Shown<'a> {
         Shown {
             name,
             voice,
+            is_a_try,
             began: Host.now().moment,
             is_watched: show::is_watched(),
             is_drawn: false,
@@ -69,20 +73,33 @@ impl<'a> Shown<'a> {
         }
     }
 
-    /// Does `work`, showing what it waits for. Dropping it takes the line away too.
+    /// Does `work`, showing what it waits for. Dropping it takes the line away too. It fails where the
+    /// wait could never end, because we run under the lock that is waited for.
     pub(crate) async fn during<T>(
         &mut self,
         work: impl Future<Output = T>,
         mut told: UnboundedReceiver<Waiting>,
-    ) -> T {
+    ) -> Result<T, Failure> {
         let line = Erased(self);
         let mut last: Option<(Waiting, Moment)> = None;
+        let mut asked = None;
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
                 biased;
-                done = &mut work => return done,
-                Some(waiting) = told.recv() => last = Some((waiting, Host.now().moment)),
+                done = &mut work => return Ok(done),
+                Some(waiting) = told.recv() => {
+                    let now = waiting.held_by.as_ref();
+                    if let Some(holder) = now.filter(|_| !line.0.is_a_try)
+                        && asked != Some(holder.id)
+                    {
+                        if nested::is_above(holder.id) {
+                            return Err(nested::refusal(line.0.name, holder));
+                        }
+                        asked = Some(holder.id);
+                    }
+                    last = Some((waiting, Host.now().moment));
+                }
                 () = Host.sleep(Duration::from_secs(1)), if last.is_some() => {}
             }
             if let Some((waiting, at)) = &last {

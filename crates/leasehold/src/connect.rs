@@ -45,8 +45,14 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         )));
     }
     let Some((scheme, rest)) = url.split_once("://") else {
+        let hint = match std::path::absolute(url) {
+            Ok(path) if url.starts_with(['/', '.']) => {
+                format!("; did you mean {:?}?", format!("file://{}", path.display()))
+            }
+            _ => String::new(),
+        };
         return Err(invalid(format!(
-            "a backend is given as a URL such as file:///var/lib/locks, not as {:?}",
+            "a backend is given as a URL such as file:///var/lib/locks, not as {:?}{hint}",
             without_secrets(url)
         )));
     };
@@ -68,7 +74,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
         }
         other => {
             return Err(invalid(format!(
-                "there is no backend {other:?}:// in this build; there are {}",
+                "there is no backend {:?} in this version; there are {}",
+                format!("{other}://"),
                 SCHEMES.join(", ")
             )));
         }

@@ -46,7 +46,14 @@ impl Plan {
         let file = options.config.as_deref().map(config::read).transpose();
         let file = file.map_err(|why| Failure::usage(format!("--config: {why}")))?;
         let file = file.as_ref();
-        let wanted = options.wanted;
+        let mut wanted = options.wanted;
+        if let Some(file) = file {
+            wanted.ttl.get_or_insert(file.ttl);
+            if !wanted.no_wait {
+                wanted.wait.get_or_insert(file.wait);
+            }
+        }
+        wanted.or_environment()?;
         let has_key = options.key.is_some() || options.key_file.is_some();
         let key = match (options.key, options.key_file) {
             (Some(key), _) => key,
@@ -56,14 +63,11 @@ impl Plan {
             (None, None) => String::new(),
         };
         let from_file = |field: fn(&Config) -> Duration| file.map(field);
-        let ttl = wanted.ttl.or(from_file(|file| file.ttl));
-        let ttl = ttl.unwrap_or(leasehold::TTL_DEFAULT);
-        let mut rules = Rules::new(ttl, options.grace, has_terminal)?;
+        let mut rules = Rules::new(wanted.ttl(), options.grace, has_terminal)?;
         rules.deadline = options.deadline.or(from_file(|file| file.deadline));
         rules.success_stays = true;
         let name = options.name.or_else(|| file.map(|file| file.name.clone()));
         let name = name.ok_or_else(|| Failure::usage("no name is given"))?;
-        let wait = wanted.wait.or(from_file(|file| file.wait));
         let attempts = options.max_attempts.or(file.map(|file| file.max_attempts));
         let plan = Plan {
             title: file.and_then(|file| file.display_name.clone()).unwrap_or_else(|| name.clone()),
@@ -76,13 +80,18 @@ impl Plan {
             conflict: wanted.conflict_exit_code,
             backoff: options.backoff.or(from_file(|file| file.backoff)),
             valid_for: options.valid_for.or(file.and_then(|file| file.valid_for(has_key))),
-            wait: if wanted.no_wait { Some(Duration::ZERO) } else { wait },
+            wait: if wanted.no_wait { Some(Duration::ZERO) } else { wanted.wait },
             label: wanted
                 .label
                 .unwrap_or_else(|| label(options.command.first().map(OsString::as_os_str))),
             voice: wanted.voice,
         };
         Ok((plan, options.command))
+    }
+
+    /// Whether there is to be no waiting.
+    pub(super) fn is_a_try(&self) -> bool {
+        self.wait == Some(Duration::ZERO)
     }
 
     /// The same for the library.

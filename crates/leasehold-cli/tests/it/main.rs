@@ -21,6 +21,7 @@ mod surroundings;
 mod terminal;
 mod told;
 mod tools;
+mod typed;
 mod world;
 
 #[path = "cases"]

@@ -105,9 +105,18 @@ impl World {
             "ATTEMPT",
             "RESUMED",
             "CHECKPOINT",
+            "TTL",
+            "WAIT",
+            "LABEL",
+            "REQUIRE_SHARED",
+            "RUNTIME_DIR",
         ];
         for name in inherited {
             command.env_remove(format!("LEASEHOLD_{name}"));
+        }
+        // What these say is said on stderr.
+        for name in ["CI", "GITHUB_ACTIONS", "GITLAB_CI", "KUBERNETES_SERVICE_HOST", "container"] {
+            command.env_remove(name);
         }
         command
             .current_dir(&self.dir)
