@@ -44,8 +44,8 @@ pub(crate) fn check(url: &str) -> Result<(), Failure> {
     }
     Err(Failure::usage(format!(
         "{url} is seen by this machine or container only, and --require-shared (or \
-         LEASEHOLD_REQUIRE_SHARED) wants a store that others see: set LEASEHOLD_BACKEND, such as to \
-         gs://bucket/prefix"
+         LEASEHOLD_REQUIRE_SHARED) wants a store that others see: set LEASEHOLD_BACKEND, such as \
+         to gs://bucket/prefix"
     )))
 }
 
@@ -64,8 +64,8 @@ pub(crate) fn warning(url: &str) -> Option<String> {
     let variable = |name: &str| std::env::var_os(name);
     let sign = sign(variable, |path| Path::new(path).exists())?;
     Some(format!(
-        "no store is named, and this looks like a CI job or a container ({sign}): the locks are files \
-         in {url}, which only this machine or container sees. Set LEASEHOLD_BACKEND, such as to \
+        "no store is named, and this looks like a CI job or a container ({sign}): the locks are \
+         files in {url}, which only this machine or container sees. Set LEASEHOLD_BACKEND, such as to \
          gs://bucket/prefix or to this URL"
     ))
 }

@@ -31,7 +31,7 @@ pub(crate) fn is_above(holder: HolderId) -> bool {
 /// Why a lock is not waited for.
 pub(crate) fn refusal(name: &str, holder: &HeldBy) -> Failure {
     Failure::usage(format!(
-        "{name:?} is held by {holder}, and this runs under it: it would wait for itself for ever. Do \
-         without the second lock, or give it another name; -n does not wait"
+        "{name:?} is held by {holder}, and this runs under it: it would wait for itself for ever. \
+         Do without the second lock, or give it another name; -n does not wait"
     ))
 }

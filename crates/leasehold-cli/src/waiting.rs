@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_log_is_told_of_changes_and_once_a_minute() {
         let (mut waiting, start) = (told(), Host.now().moment);
-        let mut shown = Shown::new("x", Voice::default());
+        let mut shown = Shown::new("x", Voice::default(), false);
         let mut at = |waiting: &Waiting, secs: u64| {
             let span = Duration::from_secs(secs);
             let now = Moment { boot: start.boot + span, mono: start.mono + span };
