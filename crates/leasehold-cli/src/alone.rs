@@ -65,8 +65,8 @@ pub(crate) fn warning(url: &str) -> Option<String> {
     let sign = sign(variable, |path| Path::new(path).exists())?;
     Some(format!(
         "no store is named, and this looks like a CI job or a container ({sign}): the locks are \
-         files in {url}, which only this machine or container sees. Set LEASEHOLD_BACKEND, such as to \
-         gs://bucket/prefix or to this URL"
+         files in {url}, which only this machine or container sees. Set \
+         LEASEHOLD_BACKEND, such as to gs://bucket/prefix or to this URL"
     ))
 }
 
