@@ -6,6 +6,7 @@
 mod bucket;
 mod credentials;
 mod demo;
+mod disk;
 mod doctor;
 mod host;
 mod init;
