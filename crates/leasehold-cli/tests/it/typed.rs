@@ -81,7 +81,7 @@ fn a_store_can_be_required_to_be_shared() {
         "LEASEHOLD_REQUIRE_SHARED=1 leasehold acquire a >/dev/null",
         "leasehold acquire --require-shared a >/dev/null",
         "leasehold --require-shared --backend memory:// run a -- touch ran",
-        "unset LEASEHOLD_BACKEND; XDG_STATE_HOME=$PWD/store leasehold run --require-shared a -- :",
+        "unset LEASEHOLD_BACKEND; XDG_STATE_HOME=$PWD/store leasehold run --require-shared a -- id",
     ] {
         let seen = world.sh(text).expect(64);
         assert!(seen.err.contains("this machine or container only"), "{text}: {seen:?}");
