@@ -58,7 +58,7 @@ pub const TAKEOVER_DELAY_MAX: Duration = Duration::from_mins(1);
 /// The shortest ttl that a backend can serve: renewals come at a third of the ttl and one of them
 /// may have to be repeated more than once, so ten writes must fit into a ttl.
 pub fn ttl_min(least_write_interval: Duration) -> Duration {
-    TTL_MIN.max(least_write_interval * 10)
+    TTL_MIN.max(least_write_interval.saturating_mul(10))
 }
 
 /// The part of the ttl by which a holder stops early: a fifth.
@@ -123,7 +123,7 @@ impl Deadline {
 /// How long a waiter must have seen the same holder at the same renewal count.
 pub fn takeover_due(ttl: Duration, takeover_delay: Duration) -> Duration {
     planted!(DelayIgnored: return ttl);
-    ttl + takeover_delay
+    ttl.saturating_add(takeover_delay)
 }
 
 /// The age at which the backend's own clock says that a lease is over.
@@ -133,7 +133,7 @@ pub fn takeover_due(ttl: Duration, takeover_delay: Duration) -> Duration {
 /// itself is added.
 pub fn takeover_age(ttl: Duration, takeover_delay: Duration, uncertainty: Duration) -> Duration {
     planted!(AgeBelievedExactly: return takeover_due(ttl, takeover_delay));
-    takeover_due(ttl, takeover_delay) + uncertainty
+    takeover_due(ttl, takeover_delay).saturating_add(uncertainty)
 }
 
 /// How a waiter plans its next look.
@@ -163,10 +163,10 @@ impl Poll {
     /// passed by them, and still, because a crowd that waits for long must look less often. Where the
     /// backend wakes waiters it starts at the top. The last sleep ends at the expiry.
     pub fn sleep(self, random: u128) -> Duration {
-        let most = (self.ttl / 3).min(self.least * POLL_STEPS).max(self.least);
+        let most = (self.ttl / 3).min(self.least.saturating_mul(POLL_STEPS)).max(self.least);
         let grown = (self.unchanged / 8).max(self.waited / 32);
         let pace = if self.notifies { most } else { grown.clamp(self.least, most) };
-        let last = self.to_expiry + jitter(self.least / 2, random >> 32);
+        let last = self.to_expiry.saturating_add(jitter(self.least / 2, random >> 32));
         jitter(pace, random).min(last).max(Duration::from_millis(1))
     }
 }
@@ -196,12 +196,17 @@ pub fn retry_after(n: u64, first: Duration) -> Duration {
 /// what is not recorded is done again; nothing depends on its being short, because it is recorded only
 /// on a record that nobody else has touched.
 pub fn completion_patience(ttl: Duration) -> Duration {
-    ttl * 4
+    ttl.saturating_mul(4)
 }
 
 /// Spreads `span` evenly over `[span / 2, span * 3 / 2)` by a random number, so that clients that
 /// started together do not stay together.
 pub fn jitter(span: Duration, random: u128) -> Duration {
+    (span / 2).saturating_add(part(span, random))
+}
+
+/// A random part of `span`. However long it is: spans come from records, replies and options.
+pub fn part(span: Duration, random: u128) -> Duration {
     let parts = u32::try_from(random % 1024).unwrap_or_default();
-    span / 2 + span * parts / 1024
+    span.checked_mul(parts).map_or_else(|| span / 1024 * parts, |all| all / 1024)
 }

@@ -151,6 +151,8 @@ pub struct Lease {
     stood: Option<Standing>,
     /// Whether it is only remembered: from an earlier acquisition of this process, which released it.
     remembered: bool,
+    /// Whether it is what our first look showed: we have not waited for it.
+    first_look: bool,
     /// Our writes conditioned on `seen` whose outcome is not proven.
     open: Vec<Attempt>,
     /// The backend's last word on `seen`.
@@ -202,6 +204,7 @@ impl Lease {
             seen: seen.filter(|_| usable),
             stood,
             remembered: usable,
+            first_look: false,
             open: vec![],
             age: None,
             orphaned: false,

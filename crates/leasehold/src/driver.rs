@@ -6,6 +6,7 @@
 //! user's runs on the driver's thread, where it could hold up every lock of the client: a callback is
 //! called where the user waits.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,12 +35,38 @@ use session::Session;
 pub(crate) enum Outcome {
     /// It is ours.
     Granted(Guard),
-    /// Another has it, if it is known who.
-    Held(Option<HeldBy>),
+    /// Another has it.
+    Held(HeldBy),
+    /// Time is up, and nobody is known to have it.
+    TimeIsUp(Late),
     /// It is free, and we were only to look.
     Free,
     /// There is nothing to run.
     Settled(Settled),
+}
+
+/// What was going on when the time was up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Late {
+    /// Others of this process wanted the same name before.
+    Queued,
+    /// The store had not answered.
+    Unanswered,
+    /// It had failed, and its backoff was not over.
+    BackingOff,
+    /// It was to be taken.
+    Free,
+}
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Late::Queued => "another task of this process was still ahead of it",
+            Late::Unanswered => "the store did not answer in that time",
+            Late::BackingOff => "it has failed, and it is too early for the next attempt",
+            Late::Free => "it was free, and could not be taken in that time",
+        })
+    }
 }
 
 /// What whoever holds tells the driver.
@@ -140,7 +167,8 @@ async fn acquisition(
             Turn::Ours(permit) => Some(permit),
             Turn::TimeIsUp => {
                 let holder = lane.holder.borrow().clone();
-                drop(answer.send(Ok(Outcome::Held(holder))));
+                let outcome = holder.map_or(Outcome::TimeIsUp(Late::Queued), Outcome::Held);
+                drop(answer.send(Ok(outcome)));
                 return;
             }
             Turn::Unwanted(_leaving) => return,
@@ -177,6 +205,7 @@ async fn acquisition(
         settling: None,
         let_go: Some(let_go),
         standing,
+        late: Late::Unanswered,
         trouble: watch::Sender::new(None),
         saved: watch::Sender::new(0),
         completing: None,

@@ -9,7 +9,7 @@ use leasehold_core::deadline::{self, TAKEOVER_DELAY_MAX, TTL_DEFAULT, TTL_MAX};
 use leasehold_core::lease::{Patience, Settings};
 
 use crate::client::Client;
-use crate::driver::{self, Order, Outcome};
+use crate::driver::{self, Late, Order, Outcome};
 use crate::env::host_label;
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
@@ -161,7 +161,8 @@ impl Mutex {
     pub async fn wait_until_free(&self) -> Result<(), Error> {
         let patience = self.patience();
         match self.perform(patience, true).await? {
-            Outcome::Held(holder) => Err(self.timed_out(holder.as_ref())),
+            Outcome::Held(holder) => Err(self.timed_out(Some(&holder))),
+            Outcome::TimeIsUp(why) => Err(self.too_late(why)),
             Outcome::Free | Outcome::Granted(_) | Outcome::Settled(_) => Ok(()),
         }
     }
@@ -184,8 +185,9 @@ impl Mutex {
                         patience = Patience::AtMost(left);
                     }
                 }
-                Outcome::Held(Some(holder)) => return Ok(Attempt::Held(holder)),
-                Outcome::Held(None) | Outcome::Settled(_) => return Err(self.timed_out(None)),
+                Outcome::Held(holder) => return Ok(Attempt::Held(holder)),
+                Outcome::TimeIsUp(why) => return Err(self.too_late(why)),
+                Outcome::Settled(_) => return Err(self.timed_out(None)),
             }
         }
     }
@@ -232,6 +234,10 @@ impl Mutex {
             once: None,
         };
         Ok((key, settings))
+    }
+
+    pub(crate) fn too_late(&self, why: Late) -> Error {
+        Error::new(ErrorKind::Timeout, format!("{}: {why}", self.timed_out(None)))
     }
 
     pub(crate) fn timed_out(&self, holder: Option<&HeldBy>) -> Error {

@@ -163,6 +163,8 @@ impl fmt::Display for Failed {
     }
 }
 
+impl std::error::Error for Failed {}
+
 impl fmt::Display for Outdated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "never done, and replaced by the key {:?}", self.newest)
@@ -338,9 +340,8 @@ impl Once {
                 Outcome::Settled(Settled::Outdated { newest }) => {
                     return Ok(Begun::Outdated(Outdated { newest }));
                 }
-                Outcome::Held(Some(holder)) => return Err(self.lock.timed_out(Some(&holder))),
-                // Nobody has it, and it may not be begun.
-                Outcome::Held(None) => return Err(self.too_early()),
+                Outcome::Held(holder) => return Err(self.lock.timed_out(Some(&holder))),
+                Outcome::TimeIsUp(why) => return Err(self.lock.too_late(why)),
                 Outcome::Free => {}
             }
             if let Patience::AtMost(most) = self.lock.patience() {
@@ -348,12 +349,6 @@ impl Once {
                 patience = Patience::AtMost(most.saturating_sub(waited));
             }
         }
-    }
-
-    fn too_early(&self) -> Error {
-        let error = self.lock.timed_out(None);
-        let why = format!("{error}: it has failed, and it is too early for the next attempt");
-        Error::new(ErrorKind::Timeout, why)
     }
 
     async fn is_needed(&self) -> bool {

@@ -20,6 +20,7 @@ impl Lease {
         let token = seen.record.as_ref().map(|r| r.token);
         self.highest = self.highest.max(token);
         self.remembered = false;
+        self.first_look = self.seen.is_none();
         if let Some(token) = token.filter(|new| self.unchanged.is_none_or(|(old, _)| old != *new)) {
             self.unchanged = Some((token, now));
         }
@@ -204,7 +205,7 @@ impl Lease {
         }
         self.polite = false;
         if self.conflicts > 1 && self.settings.facts.least_write_interval > Duration::ZERO {
-            let room = self.settings.facts.least_write_interval * self.conflicts;
+            let room = self.settings.facts.least_write_interval.saturating_mul(self.conflicts);
             self.pause = Some((now, deadline::jitter(room, ids())));
             self.must_read = true;
         }
@@ -226,7 +227,7 @@ impl Lease {
     ) {
         planted!(SurrendersAtTrouble: if matches!(self.phase, Phase::Held(_)) {
             return self.lose(Loss::Expired, out); });
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         let since = *self.failing_since.get_or_insert(now);
         let ttl = self.settings.ttl;
         let wait = match fate {
@@ -304,11 +305,10 @@ impl Lease {
                 if self.conflicts > 0 && !self.polite {
                     // Others want it too, and races were lost. Spreading out costs the winner a few
                     // milliseconds and saves everybody most of the writes that would fail.
-                    let room = self.settings.facts.least_poll * self.conflicts;
+                    let room = self.settings.facts.least_poll.saturating_mul(self.conflicts);
                     self.polite = true;
                     self.must_read = true;
-                    let random = u32::try_from(ids() % 1024).unwrap_or_default();
-                    self.pause = Some((now.moment, room * random / 1024));
+                    self.pause = Some((now.moment, deadline::part(room, ids())));
                     return;
                 }
                 let early = self.too_early(now.moment);
@@ -316,8 +316,8 @@ impl Lease {
                     // Others wait for the same moment: whoever saw it first has it, and the others
                     // find that out by looking.
                     let room = self.courtesy();
-                    let random = u32::try_from(ids() % 1024).unwrap_or_default();
-                    self.pause = Some((now.moment, early + room * random / 1024));
+                    let room = deadline::part(room, ids());
+                    self.pause = Some((now.moment, early.saturating_add(room)));
                     self.must_read = true;
                     return;
                 }

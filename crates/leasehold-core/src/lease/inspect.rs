@@ -113,6 +113,7 @@ impl Lease {
             seen,
             stood: _, // paces writes, and runs after failures: the checker has no such waits
             remembered: _, // the same
+            first_look: _, // the same
             open: _,  // see `open`
             age,
             orphaned,

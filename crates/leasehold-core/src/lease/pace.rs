@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Lease, Phase, Standing};
+use super::{Lease, Patience, Phase, Standing};
 use crate::backend::Expected;
 use crate::deadline::{self, Moment};
 
@@ -25,16 +25,24 @@ impl Lease {
         let least = self.settings.facts.least_write_interval;
         let mut wait = asked.unwrap_or_default().max(least);
         if matches!(self.phase, Phase::Acquiring { .. }) {
-            wait *= 1 << (self.failures.saturating_sub(1)).min(8);
+            // What a store asks for may be any number.
+            wait = wait.saturating_mul(1 << (self.failures.saturating_sub(1)).min(8));
         }
         let wait = wait.min(self.settings.ttl / 4);
-        (!wait.is_zero()).then(|| wait + deadline::jitter(wait / 4, ids()))
+        (!wait.is_zero()).then(|| wait.saturating_add(deadline::jitter(wait / 4, ids())))
     }
 
-    /// What a process that has just released waits longer than the limit before it takes the lock
-    /// again. It knows of the release before all others, and would always come first.
+    /// What a process waits longer than the limit that has just released the lock, or finds it just
+    /// released at its first look, before it takes it. It knows of the release as soon as those who wait
+    /// for it or sooner, and a loop of such processes would always come first. A lock that was released
+    /// longer ago than that nobody waits for.
     pub(super) fn courtesy(&self) -> Duration {
-        match self.remembered {
+        let Phase::Acquiring { patience, look: false, .. } = self.phase else {
+            return Duration::ZERO;
+        };
+        // Who does not wait has no turn to give away; what is to be done once has its turn once.
+        let newcomer = self.first_look && patience != Patience::Try && self.settings.once.is_none();
+        match self.remembered || newcomer {
             true => self.settings.facts.least_write_interval,
             false => Duration::ZERO,
         }
@@ -55,12 +63,14 @@ impl Lease {
         if self.stood.is_none() || self.seen.is_none() || self.is_absent() {
             return Duration::ZERO;
         }
-        let least = self.settings.facts.least_write_interval + self.courtesy();
+        let least = self.settings.facts.least_write_interval.saturating_add(self.courtesy());
         least.saturating_sub(self.has_stood(now))
     }
 
     /// How long the newest state has stood, at the least.
     pub(super) fn has_stood(&self, now: Moment) -> Duration {
-        self.stood.as_ref().map_or(Duration::ZERO, |s| s.least + now.shortest_since(s.at))
+        self.stood
+            .as_ref()
+            .map_or(Duration::ZERO, |s| s.least.saturating_add(now.shortest_since(s.at)))
     }
 }

@@ -7,3 +7,4 @@ mod name;
 mod reader;
 mod record;
 mod run;
+mod words;

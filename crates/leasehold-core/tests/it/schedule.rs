@@ -28,6 +28,8 @@ use register::Register;
 const A: usize = 0;
 /// The second client.
 const B: usize = 1;
+/// A third one.
+const C: usize = 2;
 
 /// Where the store's clock stands when a test begins.
 const EPOCH_MS: u64 = 1_700_000_000_000;

@@ -10,7 +10,7 @@ use leasehold_core::lease::{Event, Failure, Input, Lease, Loss, Output, Release,
 use leasehold_core::record::{self, Ended, FencingToken, HolderId, Past};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::{Answer, Command, Order, Outcome, ids, request};
+use super::{Answer, Command, Late, Order, Outcome, ids, request};
 use crate::client::{Lane, Leaving, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::guard::{Guard, LOOK_AT_CLOCK, Standing, expired};
@@ -35,6 +35,8 @@ pub(super) struct Session {
     /// For the guard.
     pub(super) let_go: Option<mpsc::UnboundedSender<Command>>,
     pub(super) standing: watch::Sender<Standing>,
+    /// What is said if the time is up now, and nobody holds.
+    pub(super) late: Late,
     /// The last trouble, in words; none if the last request was answered well.
     pub(super) trouble: watch::Sender<Option<String>>,
     /// The number of the newest checkpoint that is saved.
@@ -91,6 +93,9 @@ impl Session {
                 (number, reply, trouble) = whichever(self.request.as_mut()) => {
                     self.request = None;
                     self.trouble.send_replace(trouble);
+                    if !matches!(reply, Reply::Failed(..)) {
+                        self.late = Late::Free;
+                    }
                     Input::Reply(number, reply)
                 }
                 () = whichever(self.hint.as_mut().map(|(_, hint)| hint)) => {
@@ -149,7 +154,7 @@ impl Session {
         planted!(PauseUnseen: return false);
         let wall = Duration::from_millis(now.unix_ms.saturating_sub(self.looked_at.unix_ms));
         let steady = now.moment.longest_since(self.looked_at.moment);
-        wall > steady + deadline::suspicious_jump(self.order.settings.ttl)
+        wall > steady.saturating_add(deadline::suspicious_jump(self.order.settings.ttl))
     }
 
     fn arm(&mut self, after: Duration) {
@@ -206,13 +211,14 @@ impl Session {
             Event::Free => self.answer(Ok(Outcome::Free)),
             Event::BackingOff { failures, ending, .. } => {
                 self.lane.holder.send_replace(None);
+                self.late = Late::BackingOff;
                 self.tell_waiter(None, Some(Failed::new(failures, ending)), now);
             }
             Event::Settled(settled) => self.answer(Ok(Outcome::Settled(settled))),
             Event::Saved(number) => drop(self.saved.send_replace(number)),
             Event::NotAcquired(rival) => {
                 let rival = rival.map(|(h, token)| HeldBy::new(&h, token, now.unix_ms, None));
-                self.answer(Ok(Outcome::Held(rival)));
+                self.answer(Ok(rival.map_or(Outcome::TimeIsUp(self.late), Outcome::Held)));
             }
             Event::Failed(failure) => {
                 let error = self.failure(&failure);

@@ -45,7 +45,7 @@ impl Section {
 
     /// Which attempt this is, from 1: one more than have failed.
     pub fn attempt(&self) -> u64 {
-        self.guard.run.as_ref().map_or(0, |run| run.failures) + 1
+        self.guard.run.as_ref().map_or(0, |run| run.failures).saturating_add(1)
     }
 
     /// The token of the run of this key before, if that one began and did not complete: it crashed, was

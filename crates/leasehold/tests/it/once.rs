@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use leasehold::backend::memory::MemoryBackend;
 use leasehold::{Client, ErrorKind, Ran};
+use leasehold_conformance::{Fault, Faulty, Virtual};
 
 fn client(store: &Arc<MemoryBackend>) -> Client {
     Client::new(Arc::clone(store) as _).expect("a client")
@@ -128,4 +129,34 @@ async fn a_completion_that_meets_anothers_record_is_superseded() {
     next.done(None).await.expect("recorded");
     let ran = once.run(async |_| -> Result<(), String> { panic!("it is done") }).await;
     assert!(matches!(ran, Ok(Ran::Before(_))));
+}
+
+/// The time limit of something that never failed is over: the store is slow, or a task of the same process
+/// is ahead of it. It is told so, and not that it has failed.
+#[tokio::test(start_paused = true)]
+async fn who_runs_out_of_time_is_told_why() {
+    let store = Arc::new(Faulty::new(Arc::new(MemoryBackend::default())));
+    let client = Client::with_env(store.clone(), Arc::new(Virtual::new(1))).expect("a client");
+    store.always(Fault::Hang);
+    let once = client.once("schema").with_timeout(Duration::from_secs(1));
+    let late = async || {
+        let ran = once.run(async |_| Ok::<_, String>(())).await;
+        let late = ran.expect_err("nothing answers");
+        assert_eq!(late.kind(), ErrorKind::Timeout);
+        late.to_string()
+    };
+    let said = late().await;
+    assert!(said.ends_with("the store did not answer in that time"), "{said}");
+    let mutex = client.mutex("schema").with_timeout(Duration::from_secs(3));
+    let (ahead, queued) = tokio::join!(mutex.acquire(), late());
+    assert_eq!(ahead.expect_err("nothing answers").kind(), ErrorKind::Timeout);
+    assert!(queued.ends_with("another task of this process was still ahead of it"), "{queued}");
+
+    store.clear();
+    let once = client.once("schema").with_timeout(Duration::from_secs(1));
+    let once = once.with_backoff(Duration::from_mins(1));
+    let failed = once.run(async |_| Err::<(), _>("no")).await.expect_err("it fails");
+    assert!(
+        failed.to_string().ends_with("it has failed, and it is too early for the next attempt")
+    );
 }

@@ -14,56 +14,7 @@ use leasehold_fuzz::Target;
 use serde_json::Map;
 
 use super::run;
-
-const WORDS: &[&str] = &[
-    "take\n",
-    "try\n",
-    "look\n",
-    "most 500\n",
-    "after 1\n",
-    "after 10\n",
-    "after 334\n",
-    "after 800\n",
-    "after 1000\n",
-    "changed\n",
-    "suspect\n",
-    "let go\n",
-    "absent\n",
-    "applied\n",
-    "conflict\n",
-    "unknown\n",
-    "denied\n",
-    "not sent\n",
-    "throttled\n",
-    "landed 0\n",
-    "landed 1\n",
-    "landed 2\n",
-    "orphaned\n",
-    "age 1000\n",
-    "shown 5 free 0\n",
-    "shown 5 other 0\n",
-    "shown 5 other 1\n",
-    "shown 6 us 0\n",
-    "shown 6 another 0\n",
-    "shown 9007199254740989 free 0\n",
-    "shown 9007199254740990 other 0\n",
-    "again\n",
-    "once\n",
-    // Nobody comes upon these by chance.
-    "once\ntake\nabsent\napplied\n",
-    "once\ntake\nshown 5 free 0 started\napplied\nsave\napplied\ndone\n",
-    "once\ntake\nshown 5 free 0\napplied\nfailed\nunknown\n",
-    "save\n",
-    "done\n",
-    "failed\n",
-    "withdrawn\n",
-    "shown 5 free 0 started\n",
-    "shown 6 other 1 started\n",
-    "shown 5 free 0 failed\n",
-    "shown 5 free 0 done\n",
-    "{\"leasehold\":1,\"kind\":\"mutex\",\"token\":7,\"holders\":[],\"x\":1,\
-     \"write\":\"00000000000000000000000000000001\"}\n",
-];
+use super::words::WORDS;
 
 /// Whatever a store answers, in whatever order: nothing panics; every write is conditioned on the
 /// newest state that was shown, is a record, and keeps what it does not know; no token goes back, and
@@ -106,6 +57,19 @@ fn settings(once: Option<Once>) -> Settings {
     Settings { ttl: TTL, takeover_delay: Duration::ZERO, label: "us".into(), facts, once }
 }
 
+/// A store that says impossible things of itself, and a backoff without an end.
+fn extreme(once: bool) -> Settings {
+    let facts = Facts {
+        least_write_interval: Duration::MAX,
+        clock_uncertainty: Duration::MAX,
+        least_poll: Duration::MAX,
+        notifies: false,
+    };
+    let (backoff, valid_for) = (Duration::MAX, Some(Duration::MAX));
+    let once = once.then(|| Once { key: "k".into(), max_attempts: u64::MAX, backoff, valid_for });
+    Settings { facts, ..settings(once) }
+}
+
 struct Story {
     lease: Lease,
     time: Duration,
@@ -121,6 +85,7 @@ struct Story {
     /// What comes with the next state that is shown, and what came with the last.
     coming: (Option<Duration>, bool),
     came: (Option<Duration>, bool),
+    unix_ms: Option<u64>,
     /// The last of our writes that is known to have landed and names us.
     confirmed: Option<usize>,
     /// How many writes had been sent when the clocks were suspected.
@@ -151,6 +116,7 @@ impl Story {
             sighted: None,
             coming: (None, false),
             came: (None, false),
+            unix_ms: None,
             confirmed: None,
             suspected: 0,
             gone: false,
@@ -168,15 +134,27 @@ impl Story {
     /// What a line means, if anything.
     fn input(&mut self, line: &str) -> Option<Input> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let number = || rest.parse::<u64>().ok().map(|ms| Duration::from_millis(ms % 100_000_000));
+        let number = || match rest {
+            "max" => Some(Duration::MAX),
+            ms => ms.parse::<u64>().ok().map(|ms| Duration::from_millis(ms % 100_000_000)),
+        };
         Some(match word {
             "take" => self.begin(Input::Acquire(Patience::Forever)),
             "try" => self.begin(Input::Acquire(Patience::Try)),
             "most" => self.begin(Input::Acquire(Patience::AtMost(number()?))),
             "look" => self.begin(Input::Look(Patience::Forever)),
             "after" => {
-                self.time += number()?;
+                self.time += number().filter(|span| *span < Duration::MAX)?;
                 Input::Wake
+            }
+            // The store's clock says this with the next state, whatever it may be.
+            "at" => {
+                self.unix_ms = Some(rest.parse().unwrap_or(u64::MAX));
+                return None;
+            }
+            "extreme" if !self.has_begun && !self.lets_go => {
+                self.lease = Lease::new(extreme(self.once), US, Memory::default());
+                return None;
             }
             "changed" => Input::Changed,
             "suspect" => {
@@ -190,7 +168,7 @@ impl Story {
                 self.lets_go = true;
                 Input::Release
             }
-            "once" if !self.has_begun => {
+            "once" if !self.has_begun && !self.lets_go => {
                 let backoff = Duration::from_millis(100);
                 let once = Once { key: "k".into(), max_attempts: 2, backoff, valid_for: None };
                 self.lease = Lease::new(settings(Some(once)), US, Memory::default());
@@ -242,7 +220,8 @@ impl Story {
             "denied" => Some((Fate::Unknown, Trouble::Denied)),
             "not" => Some((Fate::NotSent, Trouble::Unavailable)),
             "throttled" => {
-                let retry_after = rest.parse().ok().map(Duration::from_millis);
+                let max = (rest == "max").then_some(Duration::MAX);
+                let retry_after = rest.parse().ok().map(Duration::from_millis).or(max);
                 Some((Fate::Throttled { retry_after }, Trouble::Unavailable))
             }
             _ => None,
@@ -275,7 +254,7 @@ impl Story {
         }
         let (age, orphaned) = std::mem::take(&mut self.coming);
         let seen = Seen { state: state(record.as_ref()), record };
-        Some(Reply::Read { seen, age, orphaned, unix_ms: None })
+        Some(Reply::Read { seen, age, orphaned, unix_ms: self.unix_ms.take() })
     }
 
     /// `TOKEN WHO RENEWALS`, and what became of the thing to be done once.

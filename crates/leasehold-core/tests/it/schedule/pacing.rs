@@ -161,3 +161,47 @@ fn whoever_holds_nothing_is_more_patient() {
     w.run(secs(1));
     assert!(w.held(A));
 }
+
+/// A loop of short-lived processes: each finds the lock just released, by the one before, at its first
+/// look. It gives way as that one would, and who has waited meanwhile gets the turn. Alone it waits twice
+/// the limit at most and some more; if the lock lay there for long, not at all.
+#[test]
+fn a_newcomer_gives_way_to_those_who_wait() {
+    for another in [false, true] {
+        let mut w = paced::<3>();
+        w.store.clock = true;
+        w.hold(A);
+        if another {
+            w.acquire(B);
+            w.serve(B);
+        }
+        w.pass(secs(2));
+        w.release(A);
+        w.serve(A);
+        w.acquire(C);
+        w.serve(C);
+        if another {
+            w.run(secs(4));
+            assert!(w.held(B) && !w.held(C));
+        } else {
+            w.pass(ms(1_900));
+            assert!(!w.flies(C), "others may have seen it later");
+            w.run(ms(1_200));
+            assert!(w.held(C));
+        }
+    }
+}
+
+/// It does not wait who does not wait for others: one try costs no more than the limit.
+#[test]
+fn a_trial_gives_nobody_the_way() {
+    let mut w = paced::<2>();
+    w.hold(A);
+    w.pass(secs(2));
+    w.release(A);
+    w.serve(A);
+    w.acquire_with(B, Patience::Try);
+    w.serve(B);
+    w.run(ms(1_100));
+    assert!(w.held(B));
+}
