@@ -74,6 +74,10 @@ fn main() -> ExitCode {
 /// What a person or a script typed.
 fn typed() -> Exit {
     match Cli::try_parse() {
+        // These two call the store themselves, without a driver and its threads.
+        Ok(cli) if matches!(cli.command, Command::Doctor(_) | Command::Init(_)) => {
+            finish(block_on_in(leasehold::env::runtime(), perform(cli)))
+        }
         Ok(cli) => finish(block_on(perform(cli))),
         Err(error) => {
             // Help is asked for, and goes to stdout; anything else is a mistake.
@@ -97,7 +101,13 @@ fn typed() -> Exit {
 
 /// One thread for everything: the child's life is bound to the thread that starts it.
 fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    block_on_in(tokio::runtime::Builder::new_current_thread().enable_all().build(), work)
+}
+
+fn block_on_in(
+    runtime: std::io::Result<tokio::runtime::Runtime>,
+    work: impl Future<Output = Result<Exit, Failure>>,
+) -> Result<Exit, Failure> {
     match runtime {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => Err(Failure::new(Exit::NotExecutable, format!("cannot start: {error}"))),

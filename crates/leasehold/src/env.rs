@@ -89,7 +89,7 @@ impl Env for Host {
     /// shutting down holds up no renewal and loses no release.
     fn run(&self, driver: BoxFuture<'static, ()>) -> io::Result<()> {
         timer()?;
-        apart("leasehold", driver_runtime, move |runtime| {
+        apart("leasehold", runtime, move |runtime| {
             runtime.block_on(driver);
             // A request that hangs in a blocking thread must not hold up the end.
             runtime.shutdown_background();
@@ -136,9 +136,9 @@ fn timer() -> io::Result<Handle> {
 /// At most this many threads for what blocks: files, and the names of hosts.
 const BLOCKING_THREADS_MAX: usize = 64;
 
-/// A thread for what blocks is made with the runtime and kept, because a renewal may need it at a time
-/// when the process may not have another.
-fn driver_runtime() -> io::Result<Runtime> {
+/// A runtime with a thread for what blocks, made now and kept, because a renewal may need it at a time
+/// when the process may not have another. The driver's; and for a program that calls a backend itself.
+pub fn runtime() -> io::Result<Runtime> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
