@@ -16,6 +16,8 @@ use std::time::Duration;
 use leasehold::core::admin::{Admin, Right, Step, StepState};
 use leasehold::core::backend::{Backend, Trouble};
 use leasehold::env::{Env, Host};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -131,7 +133,33 @@ impl Exam {
         }
         self.look_at_settings(backend, env).await;
         if proven.is_ok() {
+            self.look_at_names(backend, env).await;
             self.tell_figures();
+        }
+    }
+
+    /// What the proof made was a name of its own. Those that are there may be another user's, on a
+    /// store of this host; elsewhere a right is for all names, and reading them may cost money.
+    async fn look_at_names(&mut self, backend: &dyn Backend, env: &dyn Env) {
+        let names = match backend.facts().notifies {
+            true => attempt(env, backend.list("")).await.unwrap_or_default(),
+            false => return,
+        };
+        let mut refused = vec![];
+        for name in &names {
+            let place = backend.locate(name);
+            let read = attempt(env, backend.read(name)).await;
+            if read.is_err_and(|error| error.trouble == Trouble::Denied)
+                || access(&*place, Access::WRITE_OK) == Err(Errno::ACCESS)
+            {
+                refused.push(place);
+            }
+        }
+        if let Some(first) = refused.first() {
+            let message =
+                format!("of the names there this user may not use {}: {first}", refused.len());
+            // It is told, and the rest of the exam goes on.
+            let _ = self.report.add("names", Err(Stopped { trouble: Trouble::Denied, message }));
         }
     }
 

@@ -49,6 +49,27 @@ fn a_store_of_files_is_proven_and_left_as_it_was() {
     assert!(seen.out.contains(&format!("{other} may be used")), "{seen:?}");
 }
 
+/// Another user has made a lock in a directory that both may write to. `run` refuses that name, so the doctor
+/// does not say that all is well.
+#[test]
+fn a_name_of_another_user_is_told() {
+    let world = World::new();
+    world.run(&["run", "theirs", "--", "true"]).expect(0);
+    chmod(&world.path("store"), 0o1777);
+    chmod(&world.path("store/.alive"), 0o1777);
+    chmod(&world.path("store/theirs"), 0o500);
+    let program = world.path("program");
+    fs::copy(env!("CARGO_BIN_EXE_leasehold"), &program).expect("there is room");
+    let mut command = std::process::Command::new("setsid");
+    if rustix::process::getuid().is_root() {
+        command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    }
+    command.arg(program).arg("doctor");
+    let seen = end(world.prepared(command)).expect(77);
+    assert!(seen.out.contains("this user may not use 1: "), "{seen:?}");
+    assert!(seen.out.contains("theirs"), "{seen:?}");
+}
+
 /// A deployment asks before it begins, and reads the answer with a program.
 #[test]
 fn a_program_gets_one_object() {
