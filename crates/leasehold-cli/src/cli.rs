@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use leasehold::HolderId;
@@ -20,14 +21,22 @@ mod wanted;
 pub(crate) use demo::Demo;
 pub(crate) use hints::hint;
 pub(crate) use once::{Checkpoint, CheckpointAct, Once, Reset};
-pub(crate) use wanted::Wanted;
+pub(crate) use wanted::{Wanted, time};
+
+/// Colours of the help, where the terminal has them and NO_COLOR is not set.
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Yellow.on_default().bold())
+    .usage(AnsiColor::Yellow.on_default().bold())
+    .literal(AnsiColor::Green.on_default())
+    .placeholder(AnsiColor::Cyan.on_default());
 
 /// A distributed mutex: run a command while nobody else runs it, on this host or on many.
 ///
 /// A lock is a name in a store. Whoever holds it has a lease, which is renewed while the work goes on
 /// and ends by itself when the holder dies.
 #[derive(Parser, Debug)]
-#[command(name = "leasehold", version, arg_required_else_help = true)]
+#[command(name = "leasehold", version, arg_required_else_help = false)]
+#[command(styles = STYLES)]
 #[command(after_help = "\
 Examples:
   leasehold run nightly-report -- ./report.sh      run it, one at a time
@@ -46,12 +55,18 @@ pub(crate) struct Cli {
     ///
     /// Without it, files in the user's state directory: locks among one user's processes on one
     /// host.
-    #[arg(long, global = true, value_name = "URL", env = "LEASEHOLD_BACKEND")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "LEASEHOLD_BACKEND",
+        help_heading = "Store"
+    )]
     pub(crate) backend: Option<String>,
 
     /// Refuse a store that only this machine sees: files without network-fs=allow, and memory.
     #[arg(long, global = true, env = "LEASEHOLD_REQUIRE_SHARED", hide_env_values = true)]
-    #[arg(value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(value_parser = clap::builder::FalseyValueParser::new(), help_heading = "Store")]
     pub(crate) require_shared: bool,
 
     #[command(subcommand)]
@@ -116,7 +131,7 @@ pub(crate) struct Run {
 
     /// How long the command has to end after SIGTERM when the lock is lost. At most two fifths of
     /// the ttl [default: 5s, or a sixth of a ttl below 30s]
-    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    #[arg(long, value_name = "TIME", value_parser = times::parse, help_heading = "Lease")]
     pub(crate) grace: Option<Duration>,
 
     /// The command and its arguments.
@@ -225,7 +240,7 @@ pub(crate) struct Wait {
     /// The lock's name.
     pub(crate) name: String,
 
-    /// How long to wait at most [default: for ever]
+    /// How long to wait at most [env: LEASEHOLD_WAIT] [default: for ever]
     #[arg(short, long, value_name = "TIME", value_parser = times::parse)]
     pub(crate) wait: Option<Duration>,
 
@@ -388,7 +403,7 @@ pub(crate) struct Completions {
 #[derive(Args, Debug, Clone, Copy)]
 pub(crate) struct Output {
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, help_heading = "Messages")]
     pub(crate) json: bool,
 }
 

@@ -9,11 +9,11 @@ use crate::show::{clock, say};
 #[derive(Args, Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Voice {
     /// Say nothing but errors: not who is waited for.
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Messages")]
     pub(crate) quiet: bool,
 
     /// Say what is done, when, and how long it took.
-    #[arg(short, long, conflicts_with = "quiet")]
+    #[arg(short, long, conflicts_with = "quiet", help_heading = "Messages")]
     pub(crate) verbose: bool,
 }
 

@@ -7,7 +7,7 @@ use leasehold::{Client, Error, ErrorKind, State};
 use serde::Serialize;
 
 use crate::answer::Store;
-use crate::cli::Wait;
+use crate::cli::{Wait, time};
 use crate::exit::{Exit, Failure, NOT_ACQUIRED};
 use crate::signals::Signals;
 use crate::waiting::{self, Shown};
@@ -27,7 +27,10 @@ struct Answer<'a> {
 }
 
 /// The whole command.
-pub(crate) async fn wait(options: Wait, backend: Option<&str>) -> Result<Exit, Failure> {
+pub(crate) async fn wait(mut options: Wait, backend: Option<&str>) -> Result<Exit, Failure> {
+    if options.wait.is_none() {
+        options.wait = time("LEASEHOLD_WAIT")?;
+    }
     let mut signals = Signals::listen(true)
         .map_err(|e| Failure::new(Exit::NotExecutable, format!("cannot listen to signals: {e}")))?;
     let client = tokio::select! {

@@ -68,15 +68,16 @@ pub(crate) struct Once {
 
     /// How many runs may fail, over all hosts, before everybody gives up [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Attempts")]
     pub(crate) max_attempts: Option<u32>,
 
     /// How long after the first failure it is tried again. It doubles with every further one, up to a
     /// minute [default: 1s]
-    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    #[arg(long, value_name = "TIME", value_parser = times::parse, help_heading = "Attempts")]
     pub(crate) backoff: Option<Duration>,
 
     /// How long the command may run. It is stopped then, and has failed [default: for ever]
-    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    #[arg(long, value_name = "TIME", value_parser = times::parse, help_heading = "Attempts")]
     pub(crate) deadline: Option<Duration>,
 
     /// What was done longer ago than this counts no more [default: for ever]
@@ -92,7 +93,7 @@ pub(crate) struct Once {
 
     /// How long the command has to end after SIGTERM when the lock is lost or the deadline is there. At
     /// most two fifths of the ttl [default: 5s, or a sixth of a ttl below 30s]
-    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    #[arg(long, value_name = "TIME", value_parser = times::parse, help_heading = "Lease")]
     pub(crate) grace: Option<Duration>,
 
     /// The command and its arguments.

@@ -16,25 +16,26 @@ use crate::voice::Voice;
 pub(crate) struct Wanted {
     /// How long the lease lasts when it is not renewed, and so how long others wait at most after we
     /// died [env: LEASEHOLD_TTL] [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = times::parse)]
+    #[arg(long, value_name = "TIME", value_parser = times::parse, help_heading = "Lease")]
     pub(crate) ttl: Option<Duration>,
 
     /// Do not wait if another holds the lock.
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, help_heading = "Waiting")]
     pub(crate) no_wait: bool,
 
     /// How long to wait for the lock at most; 0 is -n [env: LEASEHOLD_WAIT] [default: for ever]
     #[arg(short, long, value_name = "TIME", value_parser = times::parse)]
-    #[arg(conflicts_with = "no_wait")]
+    #[arg(conflicts_with = "no_wait", help_heading = "Waiting")]
     pub(crate) wait: Option<Duration>,
 
     /// The exit code when the lock cannot be acquired in time. With 0, that is not worth a word.
     #[arg(short = 'E', long, value_name = "CODE", default_value_t = NOT_ACQUIRED)]
+    #[arg(help_heading = "Waiting")]
     pub(crate) conflict_exit_code: u8,
 
     /// Who we are, for people who ask [env: LEASEHOLD_LABEL] [default: user@host:pid, with the command's
     /// name, the pod and the URL of the CI run where there are such]
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", help_heading = "Lease")]
     pub(crate) label: Option<String>,
 
     #[command(flatten)]
@@ -69,7 +70,7 @@ impl Wanted {
 }
 
 /// A time that a variable says; set to nothing, it says nothing.
-fn time(variable: &str) -> Result<Option<Duration>, Failure> {
+pub(crate) fn time(variable: &str) -> Result<Option<Duration>, Failure> {
     let Some(text) = var_os(variable).filter(|text| !text.is_empty()) else { return Ok(None) };
     let time = times::parse(&text.to_string_lossy());
     time.map(Some).map_err(|why| Failure::usage(format!("{variable}: {why}")))

@@ -113,6 +113,7 @@ fn variables_stand_for_options() {
         let seen = world.sh(&format!("LEASEHOLD_TTL=soon leasehold {command}")).expect(64);
         assert!(seen.err.contains("LEASEHOLD_TTL: \"soon\" is not a time"), "{seen:?}");
     }
+    world.sh("LEASEHOLD_WAIT=0.1 leasehold wait a").expect(75);
     holder.finish();
 }
 
@@ -136,4 +137,18 @@ fn mistakes_are_answered_with_what_is_right() {
     world.run(&["force-unlock", "a", "--reason", "test"]).expect(0);
     let unlock = "leasehold unlock && leasehold run -n a -- true";
     world.sh(&format!(r#"code=$(leasehold acquire a) && eval "$code"; {unlock}"#)).expect(0);
+}
+
+/// Help is read in groups, with colour on a terminal alone. Who types the name of the program only is told
+/// which commands there are, and not the whole help.
+#[test]
+fn help_has_groups_and_a_word_too_few_is_answered_shortly() {
+    let world = World::new();
+    let help = world.run(&["run", "--help"]).expect(0).out;
+    for heading in ["Lease:", "Waiting:", "Messages:", "Store:"] {
+        assert!(help.contains(&format!("\n{heading}\n")), "{heading}: {help}");
+    }
+    assert!(!help.contains('\u{1b}'), "{help}");
+    let alone = world.run(&[]).expect(64);
+    assert!(alone.err.contains("try '--help'") && alone.err.lines().count() < 10, "{alone:?}");
 }
