@@ -53,7 +53,7 @@ fn is_shared(url: &str) -> bool {
     let options = url.split_once('?').map_or("", |(_, options)| options);
     match url.split(':').next() {
         Some("memory") => false,
-        // Whoever says so has a file system of several hosts.
+        // The option says that several hosts share the file system.
         Some("file") => options.split('&').any(|option| option == "network-fs=allow"),
         _ => true,
     }

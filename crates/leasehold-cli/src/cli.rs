@@ -268,7 +268,7 @@ pub(crate) struct Break {
     /// The lock's name.
     pub(crate) name: String,
 
-    /// Why, for the holder and for those who ask later.
+    /// Why: the holder and `status` are told.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
 

@@ -28,13 +28,13 @@ fn note() {
     }
 }
 
-/// The signals that this process was told to ignore by whoever started it (`nohup`, a shell's
+/// The signals that this process was started with as ignored (`nohup`, a shell's
 /// background job), as a bit mask.
 pub(crate) fn ignored() -> u64 {
     IGNORED.load(Ordering::Relaxed)
 }
 
-/// Lets signals reach us that whoever started us had blocked. The command gets them blocked.
+/// Lets signals reach us that were blocked when we were started. The command gets them blocked.
 pub(crate) fn unblock() {
     let _ = SigSet::empty().thread_set_mask();
 }

@@ -145,7 +145,7 @@ async fn ask_session(
     Err(Failure::new(exit, message))
 }
 
-/// The session closes what it inherits: it would outlive whoever waits for the end of a pipe.
+/// The session closes what it inherits: a reader that waits for the end of a pipe would wait for it.
 fn start(watched: i32, words: impl Iterator<Item = OsString>) -> std::io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("leasehold").arg(session::COMMAND).arg(watched.to_string()).args(words);

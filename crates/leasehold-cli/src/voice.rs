@@ -25,7 +25,7 @@ impl Voice {
         }
     }
 
-    /// For those who asked for more.
+    /// For a caller that asked for more.
     pub(crate) fn detail(self, text: impl FnOnce() -> String) {
         if self.verbose {
             self.at(&text());

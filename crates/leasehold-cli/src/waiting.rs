@@ -42,7 +42,7 @@ pub(crate) fn channel() -> (impl Fn(&Waiting) + Send + Sync + 'static, Unbounded
 pub(crate) struct Shown<'a> {
     name: &'a str,
     voice: Voice,
-    /// It ends by itself at once, whoever holds the lock.
+    /// It ends by itself at once, whether or not the lock is held.
     is_a_try: bool,
     began: Moment,
     is_watched: bool,

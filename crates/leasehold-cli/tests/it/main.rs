@@ -11,6 +11,7 @@ mod doctor;
 mod host;
 mod init;
 mod json_page;
+mod limits;
 mod once_on_bucket;
 mod other_language;
 mod places;

@@ -1,5 +1,5 @@
 //! What is around us: /proc, a pid namespace of our own, a container whose first process we are, and what
-//! whoever starts us passes on: signals, sockets, a stderr that cannot be written.
+//! a parent process passes on: signals, sockets, a stderr that cannot be written.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -244,7 +244,7 @@ fn a_stderr_that_cannot_be_written_ends_no_command() {
     assert_eq!(seen.out, "y\ny\n");
 }
 
-/// Somebody stops a job and it does not stop. Whoever asks why the lock stays held is told.
+/// Somebody stops a job and it does not stop. The person who asks why the lock stays held is told.
 #[test]
 fn a_signal_that_ends_nothing_is_told() {
     let world = World::new();

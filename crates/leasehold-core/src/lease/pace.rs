@@ -32,10 +32,9 @@ impl Lease {
         (!wait.is_zero()).then(|| wait.saturating_add(deadline::jitter(wait / 4, ids())))
     }
 
-    /// What a process waits longer than the limit that has just released the lock, or finds it just
-    /// released at its first look, before it takes it. It knows of the release as soon as those who wait
-    /// for it or sooner, and a loop of such processes would always come first. A lock that was released
-    /// longer ago than that nobody waits for.
+    /// How much longer than the limit a process waits before it takes a lock that it has just released, or
+    /// finds just released at its first look. It knows of the release as soon as the waiters or sooner, and
+    /// a loop of such processes would always come first. A lock that was released longer ago has no waiters.
     pub(super) fn courtesy(&self) -> Duration {
         let Phase::Acquiring { patience, look: false, .. } = self.phase else {
             return Duration::ZERO;

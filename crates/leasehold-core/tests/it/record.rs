@@ -299,7 +299,7 @@ fn check(bytes: &[u8]) -> bool {
     true
 }
 
-/// Whoever repairs a damaged record goes above what is still legible of its token: of one that was cut
+/// A repair of a damaged record goes above what is still legible of its token: of one that was cut
 /// off, of one with something behind it, and wherever the number stands. Where it was ahead of the
 /// clock, a repair that overlooked it would give tokens out twice.
 #[test]

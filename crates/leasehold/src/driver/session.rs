@@ -111,7 +111,7 @@ impl Session {
             self.step(input);
         }
         if self.let_go.is_some() && self.lease.watch() != self.noted {
-            // It ended without the lock. Whoever asks whether all is settled waits for this, too.
+            // It ended without the lock. `close` waits for this, too.
             self.shared.note(&self.order.key, self.lease.watch()).await;
         }
         let memory = self.lease.into_memory();

@@ -55,7 +55,7 @@ async fn a_callback_that_blocks_holds_up_no_other_lock() {
 }
 
 /// A store whose code blocks the driver's thread. Nothing is renewed then, and the driver cannot say so;
-/// the sections end at their deadlines all the same, and whoever waits for the loss hears of it, on an
+/// the sections end at their deadlines all the same, and a task that waits for the loss hears of it, on an
 /// executor that has no timers.
 #[test]
 fn a_driver_that_hangs_holds_up_no_end() {

@@ -73,7 +73,7 @@ fn grpc_in_clear_is_sent_directly() {
     assert_eq!(proxy.accept().expect_err("nobody came").kind(), ErrorKind::WouldBlock);
 }
 
-/// Whoever gives out tokens takes the first request and never answers it, as behind a connection that is
+/// The token server takes the first request and never answers it, as behind a connection that is
 /// dead. The next one is answered, long before anybody gives up.
 #[test]
 fn a_request_for_a_token_that_hangs_costs_an_attempt() {
@@ -86,7 +86,7 @@ fn a_request_for_a_token_that_hangs_costs_an_attempt() {
     run.end().expect(0);
 }
 
-/// Whoever gives out tokens is overloaded for a moment, or breaks off. The library that asks keeps such an
+/// The token server is overloaded for a moment, or breaks off. The library that asks keeps such an
 /// error for ten seconds; the one who waits for a lock does not.
 #[test]
 fn a_failure_to_get_a_token_is_not_kept() {

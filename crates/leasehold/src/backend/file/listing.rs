@@ -15,8 +15,8 @@ use super::store::{Look, Store};
 use crate::env::{Env, Host};
 
 impl Store {
-    /// The keys whose name starts with `prefix`, sorted. One that cannot be read is among them: whoever
-    /// asks for it is told why, and the others are no worse for it.
+    /// The keys whose name starts with `prefix`, sorted. One that cannot be read is among them: a
+    /// read of it says why, and it hides no other.
     pub(super) fn list(&self, prefix: &str) -> Result<Vec<Key>, BackendError> {
         let mut keys = self.keys()?;
         keys.retain(|key| {

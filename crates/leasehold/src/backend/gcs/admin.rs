@@ -245,7 +245,7 @@ impl GcsBackend {
     }
 }
 
-/// Whether a condition can be met by the newest version of an object that we wrote: none of ours has a custom
+/// Whether a condition can be met by the newest version of an object that we wrote: no record has a custom
 /// time, and the newest has no newer ones.
 fn may_be_live(condition: &Value) -> bool {
     let only_others = [

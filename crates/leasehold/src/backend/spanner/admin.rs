@@ -40,7 +40,7 @@ const RIGHTS: [(&str, &str); 5] = [
     ("spanner.databases.beginOrRollbackReadWriteTransaction", "to take and release a lock"),
 ];
 
-/// The same for whoever acts as a database role: what the role may do, the database itself decides.
+/// The same for a principal that acts as a database role: what the role may do, the database itself decides.
 const FINE_GRAINED: [(&str, &str); 1] =
     [("spanner.databases.useRoleBasedAccess", "to act as the database role")];
 const FINE_GRAINED_USER: &str = "roles/spanner.fineGrainedAccessUser";

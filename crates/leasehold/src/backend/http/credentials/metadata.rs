@@ -45,7 +45,7 @@ pub(super) struct Metadata {
     scopes: &'static [&'static str],
     host: String,
     token: Mutex<Option<Token>>,
-    /// Of those who need a token, only one asks.
+    /// Of all requests that need a token, only one asks.
     asking: tokio::sync::Mutex<()>,
 }
 

@@ -86,8 +86,8 @@ pub(super) fn is_transient(error: &CredentialsError) -> bool {
     error.is_transient()
 }
 
-/// One cause: of the body of an answer only what OAuth and Google have for errors, because whoever gives
-/// out tokens may repeat what was sent there.
+/// One cause: of the body of an answer only what OAuth and Google have for errors, because a
+/// token server may repeat what was sent there.
 fn told(text: &str) -> String {
     let (said, body) = match text.split_once(", body=<") {
         Some((said, rest)) => (said, Some(rest.rsplit_once('>').map_or(rest, |(body, _)| body))),
