@@ -46,7 +46,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     }
     let Some((scheme, rest)) = url.split_once("://") else {
         let hint = match std::path::absolute(url) {
-            Ok(path) if url.starts_with(['/', '.']) => {
+            // What stands before an `@` may be a password.
+            Ok(path) if url.starts_with(['/', '.']) && !url.contains('@') => {
                 format!("; did you mean {:?}?", format!("file://{}", path.display()))
             }
             _ => String::new(),
