@@ -61,7 +61,7 @@ impl Signals {
             wanted.extend([SIGWINCH, SIGCONT]);
         }
         wanted.retain(|signal| !procs::contains(ignored, *signal));
-        // A parent that started us with SIGCHLD ignored would make the kernel forget how the child ended. It is
+        // With SIGCHLD ignored by our parent the kernel would forget how the child ended. It is
         // the one signal that the command does not find as it reached us, but with its default.
         signal_hook::flag::register(SIGCHLD, Arc::new(AtomicBool::new(false)))?;
         if !procs::contains(ignored, SIGXFSZ) {
