@@ -421,11 +421,16 @@ impl World {
             left = procs::with_entry(&entry);
         }
         self.found.extend(left.into_iter().map(|p| format!("still running: {}", p.shown())));
-        let files = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten();
         for part in ["home", "tmp", "run"] {
-            let found =
-                files(&self.dir.join(part)).map(|file| format!("left: {}", file.path().display()));
-            self.found.extend(found);
+            let mut left = vec![];
+            collect(&self.dir.join(part), &mut left);
+            let kept = left.len();
+            // What waiters saw is kept for the next ones, bounded.
+            left.retain(|path| !path.ancestors().take(2).any(|dir| dir.ends_with(SEEN)));
+            if kept - left.len() > SEEN_MAX {
+                self.found.push(format!("more than {SEEN_MAX} files in {SEEN}"));
+            }
+            self.found.extend(left.iter().map(|path| format!("left: {}", path.display())));
         }
         self.found.extend(self.store.litter(self.terms.slots));
     }
@@ -439,5 +444,22 @@ impl World {
     /// The sections of all names by their runs.
     pub(crate) fn by_run(all: &[crate::check::Written]) -> HashMap<u64, crate::check::Section> {
         all.iter().flat_map(|one| &one.sections).map(|one| (one.run, one.clone())).collect()
+    }
+}
+
+/// Where the program keeps what its waiters saw, and how many files of it there may be.
+const SEEN: &str = ".local/state/leasehold-seen";
+const SEEN_MAX: usize = 512;
+
+/// All files below a directory, and the directories without any.
+fn collect(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let before = into.len();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            collect(&entry.path(), into);
+        }
+        if into.len() == before {
+            into.push(entry.path());
+        }
     }
 }

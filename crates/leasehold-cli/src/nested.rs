@@ -22,7 +22,7 @@ pub(crate) fn is_above(holder: HolderId) -> bool {
         Pid::from_raw(*pid).is_some_and(|pid| procs::was_given(pid, &entry) == Some(true))
     };
     above.iter().any(was_told)
-        || sessions::all().into_iter().any(|session| {
+        || sessions::all(false).into_iter().any(|session| {
             let is_it = session.socket.file_stem().is_some_and(|stem| stem == &*id);
             is_it && session.pid.is_some_and(|pid| above.contains(&pid))
         })

@@ -258,7 +258,7 @@ fn find(options: &Release, backend: Option<&str>) -> Result<PathBuf, Failure> {
             Failure::usage("no lock was acquired in this shell: LEASEHOLD_SESSION is not set")
         });
     };
-    let latest = latest.as_deref().and_then(sessions::who);
+    let latest = latest.as_deref().and_then(|socket| sessions::who(socket).ok());
     if let Some(session) = latest.filter(|s| s.name == *name && options.pid.is_none()) {
         return Ok(session.socket);
     }
@@ -268,7 +268,7 @@ fn find(options: &Release, backend: Option<&str>) -> Result<PathBuf, Failure> {
         let end = above.iter().position(|pid| *pid == asked);
         above = end.map_or_else(|| vec![asked], |end| above[..=end].to_vec());
     }
-    let mut found = sessions::all();
+    let mut found = sessions::all(true);
     found.retain(|session| {
         session.name == *name && session.pid.is_some_and(|pid| above.contains(&pid))
     });

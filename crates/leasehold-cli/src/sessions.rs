@@ -2,6 +2,7 @@
 //!
 //! The directory is ours alone, so whoever can open a socket in it is us.
 
+use std::io::ErrorKind::ConnectionRefused;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -159,8 +160,9 @@ fn is_private(dir: &Path) -> Result<bool, Errno> {
         && !Mode::from_raw_mode(stat.st_mode).intersects(others))
 }
 
-/// All sessions of this user, wherever they are. The sockets of those that were killed are tidied away.
-pub(crate) fn all() -> Vec<Session> {
+/// All sessions of this user, wherever they are. With `tidies` the sockets of those that were killed are
+/// removed: their own shells are then told that they hold nothing, and no more that it was lost.
+pub(crate) fn all(tidies: bool) -> Vec<Session> {
     let latest = std::env::var_os("LEASEHOLD_SESSION").map(PathBuf::from);
     let mut dirs = places(None);
     dirs.extend(latest.as_deref().and_then(Path::parent).map(Path::to_owned));
@@ -172,8 +174,12 @@ pub(crate) fn all() -> Vec<Session> {
                 socket.extension().is_some_and(|end| end.as_bytes() == suffix.as_bytes())
             };
             if ends_with("sock") && found.iter().all(|session| session.socket != socket) {
-                found.extend(who(&socket));
-            } else if ends_with(NEW) && is_left(&socket) {
+                let session = who(&socket);
+                if session.as_ref().is_err_and(|e| e.kind() == ConnectionRefused) && tidies {
+                    let _ = std::fs::remove_file(&socket);
+                }
+                found.extend(session);
+            } else if tidies && ends_with(NEW) && is_left(&socket) {
                 let _ = std::fs::remove_file(&socket);
             }
         }
@@ -192,23 +198,18 @@ fn is_left(socket: &Path) -> bool {
 }
 
 /// Who answers at a socket.
-pub(crate) fn who(socket: &Path) -> Option<Session> {
-    let answer = match ask(socket, "who", ANSWER_PATIENCE) {
-        Ok(answer) => answer,
-        Err(error) => {
-            if error.kind() == std::io::ErrorKind::ConnectionRefused {
-                let _ = std::fs::remove_file(socket);
-            }
-            return None;
-        }
+pub(crate) fn who(socket: &Path) -> std::io::Result<Session> {
+    let answer = ask(socket, "who", ANSWER_PATIENCE)?;
+    let text = |field: &str| {
+        answer[field].as_str().map(str::to_owned).ok_or(std::io::ErrorKind::InvalidData)
     };
     // In another container the same number is another process.
     let is_near = answer["namespace"].as_str() == procs::namespace().as_deref();
     let pid = answer["pid"].as_i64().filter(|_| is_near);
-    Some(Session {
+    Ok(Session {
         socket: socket.to_owned(),
-        name: answer["name"].as_str()?.to_owned(),
-        backend: answer["backend"].as_str()?.to_owned(),
+        name: text("name")?,
+        backend: text("backend")?,
         pid: pid.and_then(|pid| i32::try_from(pid).ok()),
     })
 }

@@ -37,7 +37,7 @@ fn on_a_bucket_too() {
     let fake = Fake::start();
     fake.make_bucket("chaos");
     let program = leasehold().to_str().expect("a path of ours");
-    let url = format!("{}&write-interval=0s&poll-interval=20ms", fake.url("chaos/once"));
+    let url = fake.url("chaos/once");
     let said = hurt(program, &["--kills", "3", "--seed", "32", "--backend", &url]);
     acquitted(&said);
     assert_eq!(said.count("kills of the runner"), 3);

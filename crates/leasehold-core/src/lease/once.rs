@@ -57,6 +57,13 @@ impl Lease {
         age >= valid_for
     }
 
+    /// Whether the newest known record says that the last run of what is wanted failed.
+    pub fn has_failed(&self) -> bool {
+        let seen = self.seen.as_ref().and_then(|s| s.record.as_ref()?.outcome.as_ref());
+        let wanted = self.settings.once.as_ref().map(|once| &once.key);
+        seen.is_some_and(|o| o.state == Progress::Failed && Some(&o.key) == wanted)
+    }
+
     /// Looks again when the next run may begin, and before that, because another may have begun one.
     pub(super) fn wait_to_retry(
         &mut self,

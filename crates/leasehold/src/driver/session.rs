@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use leasehold_core::backend::{BoxFuture, Expected, Trouble};
 use leasehold_core::deadline::{self, Now};
-use leasehold_core::lease::{Event, Failure, Input, Lease, Loss, Output, Release, Reply, Watch};
+use leasehold_core::lease::{
+    Event, Failure, Input, Lease, Loss, Output, Patience, Release, Reply, Watch,
+};
 use leasehold_core::record::{self, Ended, FencingToken, HolderId, Past};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
@@ -217,6 +219,10 @@ impl Session {
             Event::Settled(settled) => self.answer(Ok(Outcome::Settled(settled))),
             Event::Saved(number) => drop(self.saved.send_replace(number)),
             Event::NotAcquired(rival) => {
+                if self.order.patience == Patience::Try && self.lease.has_failed() {
+                    // A try hears of no backoff: it ends there.
+                    self.late = Late::BackingOff;
+                }
                 let rival = rival.map(|(h, token)| HeldBy::new(&h, token, now.unix_ms, None));
                 self.answer(Ok(rival.map_or(Outcome::TimeIsUp(self.late), Outcome::Held)));
             }
