@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 /// What stands behind `://`: `host/path?options`.
 pub(crate) struct Address<'a> {
-    /// Taken as it stands: the host of a directory (none), a bucket, a project.
+    /// Taken as it stands: a bucket, a project. A directory has none.
+    #[cfg(any(feature = "gcs", feature = "spanner"))]
     pub(crate) host: &'a str,
     /// Percent-decoded; empty, or with the slash in front.
     pub(crate) path: Vec<u8>,
@@ -15,8 +16,13 @@ pub(crate) struct Address<'a> {
 impl<'a> Address<'a> {
     pub(crate) fn read(rest: &'a str) -> Result<Address<'a>, String> {
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
-        Ok(Address { host, path: percent_decode(path)?, query })
+        let end = place.find('/').unwrap_or(place.len());
+        Ok(Address {
+            #[cfg(any(feature = "gcs", feature = "spanner"))]
+            host: &place[..end],
+            path: percent_decode(&place[end..])?,
+            query,
+        })
     }
 
     /// The segments of the path, of which none is empty, `.` or `..`; one slash at the end is nothing.
