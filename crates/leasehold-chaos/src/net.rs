@@ -5,7 +5,7 @@
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use crate::clock;
@@ -92,17 +92,32 @@ impl Net {
         self.spaces.len()
     }
 
+    /// A command that tries from within a namespace to reach an address, and fails after so long.
+    fn reach(&self, program: &Path, space: usize, address: &str, patience_ms: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(&self.prefix(space)[1..]).arg(program);
+        command.args(["__reach", &self.filled(space, address), patience_ms]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Starts a process that ends with success as soon as a namespace reaches the address.
+    ///
+    /// A link that is up again carries nothing yet: the kernel takes up to a second to notice it, and what
+    /// was sent before is repeated after a second, two, four. Only a connection shows that it is whole.
+    pub fn reaching(&self, program: &Path, space: usize, address: &str) -> Result<Child, String> {
+        let spawned = self.reach(program, space, address, PATIENCE_MS).spawn();
+        spawned.map_err(|e| format!("ip (of iproute2) cannot be run: {e}"))
+    }
+
     /// Shows that each reaches the address, does not while it is cut off, and does again.
     pub(crate) fn rehearse(&self, program: &Path, address: &str) -> Result<(), String> {
         for space in 0..self.count() {
-            let address = self.filled(space, address);
             let reaches = |patience_ms: &str| {
-                let mut command = Command::new("ip");
-                command.args(&self.prefix(space)[1..]).arg(program);
-                command.args(["__reach", &address, patience_ms]);
-                command.stdout(Stdio::null()).stderr(Stdio::null());
+                let mut command = self.reach(program, space, address, patience_ms);
                 command.status().is_ok_and(|status| status.success())
             };
+            let address = self.filled(space, address);
             if !reaches(PATIENCE_MS) {
                 return Err(format!(
                     "{address} cannot be reached from a network namespace: the store must listen \

@@ -160,7 +160,8 @@ impl World {
     }
 
     fn is_away(&self) -> bool {
-        self.later.iter().any(|(_, later)| !matches!(later, Later::Continue(..)))
+        let to_come = self.later.iter().any(|(_, later)| !matches!(later, Later::Continue(..)));
+        to_come || !self.healing.is_empty()
     }
 
     fn freeze(&mut self, ms: u64) {
@@ -210,11 +211,37 @@ impl World {
     }
 
     fn heal(&mut self, spaces: &[usize]) {
-        if let Some(net) = &self.net {
-            self.found.extend(spaces.iter().filter_map(|space| net.heal(*space).err()));
+        let (Some(net), Some(address)) = (&self.net, &self.store_address) else { return };
+        for &space in spaces {
+            self.found.extend(net.heal(space).err());
+            match net.reaching(&self.us, space, address) {
+                Ok(child) => self.healing.push((child, space)),
+                Err(why) => self.found.push(why),
+            }
         }
-        self.back();
-        self.note(&format!("the namespaces {spaces:?} are let in again"));
+        self.note(&format!("the links of the namespaces {spaces:?} are up again"));
+    }
+
+    /// The store is there again once every namespace has reached it, and not when the links are up: a
+    /// run that begins in between has good reason to hear nothing.
+    pub(crate) fn hear_healed(&mut self) {
+        if self.healing.is_empty() {
+            return;
+        }
+        for (mut child, space) in std::mem::take(&mut self.healing) {
+            match child.try_wait() {
+                Ok(None) => self.healing.push((child, space)),
+                Ok(Some(status)) if status.success() => {
+                    self.note(&format!("the namespace {space} reaches the store again"));
+                }
+                _ => self.found.push(format!(
+                    "the namespace {space} does not reach the store although its link is up"
+                )),
+            }
+        }
+        if self.healing.is_empty() {
+            self.back();
+        }
     }
 
     /// Ends the hurts whose time has come.

@@ -320,6 +320,7 @@ mod tests {
     struct Case {
         runs: [Run; 2],
         breaks: Vec<Break>,
+        away: Vec<Span>,
         store_fails: bool,
     }
 
@@ -354,7 +355,7 @@ mod tests {
             run.ended = Some((90 * S, ExitStatus::from_raw(3 << 8)));
             run
         };
-        Case { runs: [run(), run()], breaks: vec![], store_fails: false }
+        Case { runs: [run(), run()], breaks: vec![], away: vec![], store_fails: false }
     }
 
     impl Case {
@@ -363,8 +364,8 @@ mod tests {
             let ttls_ms = vec![10_000];
             let terms =
                 Terms { seed: 0, slots: 3, names: 1, ttls_ms, can_freeze: false, namespaces: 0 };
-            let (runs, breaks, store_fails) = (&self.runs, &self.breaks, self.store_fails);
-            let facts = Facts { terms: &terms, runs, breaks, away: &[], store_fails };
+            let (runs, breaks, away) = (&self.runs, &self.breaks, &self.away);
+            let facts = Facts { terms: &terms, runs, breaks, away, store_fails: self.store_fails };
             let written = Written { sections: sections.to_vec(), ..Written::default() };
             let mut found = facts.judge(0, &written, &mut Seen::default());
             let by_run = sections.iter().map(|one| (one.run, one.clone())).collect();
@@ -472,6 +473,14 @@ mod tests {
         case.convicts(&[one], "exit code 69");
         case.runs[0].is_last = true;
         case.convicts(&[section(1, 6, 3, 4)], "nobody was hurt any more");
+        // So is a store that was away while the run was there: until the very moment it was back.
+        let (mut case, one) = ended(69 << 8, None);
+        case.runs[0].started = 80 * S;
+        case.away = vec![(70 * S, Some(81 * S))];
+        case.acquits(&[section(1, 6, 3, 4)]);
+        case.convicts(&[one], "exit code 69");
+        case.away = vec![(70 * S, Some(79 * S)), (91 * S, None)];
+        case.convicts(&[section(1, 6, 3, 4)], "exit code 69");
         let (mut case, one) = ended(3 << 8, Some(3));
         case.runs[0].left = vec!["4711".into()];
         case.convicts(&[one], "and left 4711");

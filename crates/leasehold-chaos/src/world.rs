@@ -52,9 +52,11 @@ pub(crate) struct World {
     /// In the environment of everything that is started.
     mark: String,
     program: PathBuf,
-    us: PathBuf,
+    pub(crate) us: PathBuf,
     pub(crate) store: Store,
     pub(crate) net: Option<Net>,
+    /// Where the namespaces find it.
+    pub(crate) store_address: Option<String>,
     pub(crate) undo: Undo,
     journal: File,
     said: File,
@@ -64,6 +66,8 @@ pub(crate) struct World {
     pub(crate) breaks: Vec<Break>,
     pub(crate) away: Vec<Span>,
     pub(crate) later: Vec<(Time, Later)>,
+    /// Namespaces whose links are up again, until each has reached the store.
+    pub(crate) healing: Vec<(Child, usize)>,
     pub(crate) tally: Tally,
     /// What the harness itself found.
     pub(crate) found: Vec<String>,
@@ -168,6 +172,7 @@ impl World {
             us,
             store,
             net,
+            store_address: options.store_address.clone(),
             undo,
             journal,
             said,
@@ -177,6 +182,7 @@ impl World {
             breaks: vec![],
             away: vec![],
             later: vec![],
+            healing: vec![],
             tally: Tally::default(),
             found: vec![],
         })
@@ -230,6 +236,7 @@ impl World {
     /// Looks after everything that may have happened.
     fn look(&mut self, refill: bool) {
         self.act_due(clock::now());
+        self.hear_healed();
         for slot in 0..self.slots.len() {
             self.reap(slot);
             if refill
@@ -371,7 +378,9 @@ impl World {
     }
 
     fn is_idle(&self) -> bool {
-        self.slots.iter().all(|slot| slot.running.is_none()) && self.breaking.is_empty()
+        self.slots.iter().all(|slot| slot.running.is_none())
+            && self.breaking.is_empty()
+            && self.healing.is_empty()
     }
 
     /// Waits until every run has ended.

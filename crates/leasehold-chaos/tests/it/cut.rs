@@ -119,6 +119,9 @@ impl Drop for Talk {
 
 /// Two clients in two namespaces talk to one server. The link of one is cut: its conversation stalls
 /// without an error, the other's goes on. The link comes back, and so does the conversation.
+///
+/// A link is back when something came through it, some time after it was put up: a judge that went by the
+/// latter convicted a run that had begun in between and got no answer.
 #[test]
 fn a_cut_stalls_a_conversation_and_no_other() {
     if let Ok(server) = std::env::var(SERVER) {
@@ -137,7 +140,10 @@ fn a_cut_stalls_a_conversation_and_no_other() {
     net.cut(0).expect("cut");
     assert!(talks[0].falls_silent(), "it goes on although its link is cut");
     let before = talks[1].answer(PATIENCE).expect("the other goes on");
+    let mut reaching = net.reaching(chaos(), 0, &format!("{{host}}:{port}")).expect("it starts");
+    assert_eq!(reaching.try_wait().expect("it runs"), None, "reached although the link is cut");
     net.heal(0).expect("healed");
+    assert!(reaching.wait().expect("it ends").success());
     let after = talks[0].answer(PATIENCE).expect("it goes on when its link is back");
     assert!(after > 0 && talks[1].answer(PATIENCE) > Some(before));
     drop(talks);
