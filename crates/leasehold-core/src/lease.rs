@@ -4,228 +4,61 @@
 //! What keeps it honest:
 //!
 //! * Among its outputs there is no unconditional write and no delete, so a blind release cannot even
-//!   be expressed. One request is outstanding at a time; a new one replaces the one before, whose
-//!   outcome is then unknown.
-//! * **Nothing but a read proves a write dead.** Every write conditioned on the state last seen is
-//!   kept in `open` until a read shows another state: it landed if the record carries its id, and is
-//!   dead otherwise.
+//!   be expressed. The [`register`](crate::register) keeps what may still land.
 //! * A holder's right counts from the moment the write that is known to have landed was *sent*. A
-//!   waiter's patience counts from the moment the reply that first showed the holder was *received*.
+//!   waiter's patience counts from the moment the reply that first showed the holder was *received*:
+//!   [`silence`](crate::silence).
 //! * While anything is awaited, a wake-up is armed.
+//!
+//! Who may enter, and what it keeps in the record, is the [`Primitive`]'s. When it asks the store is
+//! [`pace`](crate::pace)'s.
 
 use std::time::Duration;
 
 use crate::backend::{Expected, Fate, Trouble};
-use crate::deadline::{Deadline, Moment, Now};
-use crate::once::Completion;
-use crate::record::{FencingToken, Holder, HolderId, Kind, Outcome, Record, WriteId};
+use crate::deadline::{self, Deadline, Moment, Now};
+use crate::primitive::Primitive;
+use crate::record::{BadRecord, HolderId, Record};
+use crate::register::{Attempt, Outstanding, Reading, Told};
 
-mod decide;
+mod entry;
 #[cfg(feature = "inspect")]
 pub mod inspect;
+mod memory;
 mod message;
-mod once;
-mod pace;
-mod takeover;
+mod phase;
+mod waiter;
 
-pub use message::{
-    Event, Failure, Input, Loss, Output, Patience, Release, Reply, Request, Seen, Settings,
-};
+use entry::{Ending, Entry};
+use phase::Phase;
+use waiter::{Next, Waiter};
 
-/// What one acquisition can hand to the next of the same process on the same key.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Memory {
-    seen: Option<Seen>,
-    highest: Option<FencingToken>,
-    watch: Watch,
-}
+pub use memory::{Memory, Watch};
+pub use message::{Event, Failure, Input, Loss, Output, Patience, Release, Reply, Settings};
+pub use phase::ToTheEnd;
 
-impl Memory {
-    /// Knows, beside what it knows itself, what another process of this host has seen. Its moments must
-    /// be of the same clocks: those of another host, or of another boot, mean nothing here.
-    #[must_use]
-    pub fn and(mut self, watch: Watch, now: Moment) -> Memory {
-        let Watch { sighting, stood } = watch;
-        let is_past = |at: Moment| at.boot <= now.boot && at.mono <= now.mono;
-        let sighting = sighting.filter(|sighting| is_past(sighting.since));
-        self.watch.sighting = self.watch.sighting.or(sighting);
-        self.watch.stood = self.watch.stood.or(stood.filter(|stood| is_past(stood.at)));
-        self
-    }
-}
+pub use crate::pace::Standing;
+pub use crate::register::{Request, Seen};
+pub use crate::silence::Sighting;
 
-/// What is known of a record because it was looked at for some time. The next to look goes on from
-/// there if it finds the same, and begins anew if it does not.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Watch {
-    /// Its holder.
-    pub sighting: Option<Sighting>,
-    /// Its state.
-    pub stood: Option<Standing>,
-}
-
-/// Since when a holder has been seen without a sign of life.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Sighting {
-    /// One acquisition can come to hold twice, under one holder id: the token tells them apart.
-    pub token: FencingToken,
-    /// Who.
-    pub holder: HolderId,
-    /// Every renewal is a sign of life.
-    pub renewals: u64,
-    /// When the reply was received that was the first to show all this.
-    pub since: Moment,
-}
-
-/// How long a state had stood at a moment, at the least. It serves a store's limit on writes and the wait
-/// after a failed run, and decides nothing about a lease.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Standing {
-    /// The state.
-    pub state: Expected,
-    /// The moment.
-    pub at: Moment,
-    /// How long it had stood then.
-    pub least: Duration,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Attempt {
-    id: WriteId,
-    sent: Moment,
-    /// Sent after the last [`Input::Suspect`], so that its landing settles the suspicion.
-    clean: bool,
-    /// The number of the checkpoint that it saves.
-    saves: Option<u64>,
-}
-
-/// The request that waits for its answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Outstanding {
-    number: u64,
-    /// What it writes, if it is a write; its attempt is then the last of `open`.
-    writes: Option<Record>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    New,
-    Acquiring {
-        patience: Patience,
-        since: Moment,
-        /// Only to learn that it is free, not to take it.
-        look: bool,
-    },
-    Held(Deadline),
-    /// Lost, and not released yet by the user.
-    Lost,
-    Releasing {
-        since: Moment,
-        /// Whether it was held until the user let go.
-        held: ToTheEnd,
-    },
-    Ended,
-}
-
-/// Whether the lock was held until the user let go.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ToTheEnd {
-    /// It was.
-    Held,
-    /// It was in doubt then. Our own release proves it if it lands: the record named us until then, so
-    /// nobody came in between.
-    Doubted,
-    /// It was lost before, or never held.
-    NotHeld,
-}
+type Context<'a, P> = crate::context::Context<'a, Output<P>>;
 
 /// One acquisition.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Lease {
-    settings: Settings,
-    holder: HolderId,
+pub struct Lease<P: Primitive> {
+    entry: Entry<P>,
     phase: Phase,
-    /// The newest state that is known.
-    seen: Option<Seen>,
-    /// How long it has stood.
-    stood: Option<Standing>,
-    /// Whether it is only remembered: from an earlier acquisition of this process, which released it.
-    remembered: bool,
-    /// Whether it is what our first look showed: we have not waited for it.
-    first_look: bool,
-    /// Our writes conditioned on `seen` whose outcome is not proven.
-    open: Vec<Attempt>,
-    /// The backend's last word on `seen`.
-    age: Option<Duration>,
-    orphaned: bool,
-    unix_ms: Option<u64>,
-    sighting: Option<Sighting>,
-    /// Since when the newest token has been seen.
-    unchanged: Option<(FencingToken, Moment)>,
-    highest: Option<FencingToken>,
-    /// Whether `seen` must be read again before anything is decided on it.
-    must_read: bool,
-    outstanding: Option<Outstanding>,
-    requests: u64,
-    /// Nothing is sent before this long after that moment.
-    pause: Option<(Moment, Duration)>,
+    /// Whether the clocks are suspected, and no write since then has landed.
     suspect: bool,
-    /// Failures in a row, and since when.
-    failures: u32,
-    failing_since: Option<Moment>,
-    stale: bool,
-    /// Races lost in a row, and whether the wait that politeness asks for after them is over.
-    conflicts: u32,
-    polite: bool,
-    /// Of something to be done once: what stood in the record before our acquiring, until a run began.
-    replaced: Option<Outcome>,
-    /// The token of the run, once it began.
-    run: Option<FencingToken>,
-    /// The checkpoint that is to be saved, and its number.
-    unsaved: Option<(u64, Vec<u8>)>,
-    /// How the run ended.
-    completion: Option<Completion>,
 }
 
-impl Lease {
+impl<P: Primitive> Lease<P> {
     /// An acquisition that has not begun. `holder` must be fresh: nobody may ever use it again.
-    pub fn new(settings: Settings, holder: HolderId, memory: Memory) -> Lease {
-        let Memory { seen, highest, watch: Watch { sighting, stood } } = memory;
-        planted!(OwnerIsProcess: let holder =
-            crate::planted::id_before(seen.as_ref(), &settings.label).unwrap_or(holder));
-        // A free record that is remembered saves the first read: a write on it fails harmlessly if
-        // it is outdated. Anything else must be looked at.
-        let usable = settings.once.is_none()
-            && seen.as_ref().is_some_and(|s| s.record.as_ref().is_some_and(is_free_mutex));
+    pub fn new(settings: Settings, primitive: P, holder: HolderId, memory: Memory) -> Lease<P> {
         Lease {
-            settings,
-            holder,
+            entry: Entry::new(settings, primitive, holder, memory),
             phase: Phase::New,
-            seen: seen.filter(|_| usable),
-            stood,
-            remembered: usable,
-            first_look: false,
-            open: vec![],
-            age: None,
-            orphaned: false,
-            unix_ms: None,
-            sighting,
-            unchanged: None,
-            highest,
-            must_read: !usable,
-            outstanding: None,
-            requests: 0,
-            pause: None,
             suspect: false,
-            failures: 0,
-            failing_since: None,
-            stale: false,
-            conflicts: 0,
-            polite: false,
-            replaced: None,
-            run: None,
-            unsaved: None,
-            completion: None,
         }
     }
 
@@ -240,261 +73,427 @@ impl Lease {
         self.phase == Phase::Ended
     }
 
+    /// The newest record that is known.
+    pub fn record(&self) -> Option<&Record> {
+        self.entry.link.register.record()
+    }
+
     /// The state whose change we would like to hear of at once: a waiter's, to be quick, and a
     /// holder's, to learn that it was forced out.
     pub fn wants_hint(&self) -> Option<&Expected> {
-        let idle = self.outstanding.is_none() && self.failures == 0;
-        let cares = matches!(self.phase, Phase::Acquiring { .. } | Phase::Held(_));
-        self.seen.as_ref().filter(|_| idle && cares).map(|s| &s.state)
+        let cares = matches!(self.phase, Phase::Acquiring(_) | Phase::Held(_));
+        self.entry.link.wants_hint().filter(|_| cares)
     }
 
     /// What the next acquisition of this process may know.
     pub fn into_memory(self) -> Memory {
-        let watch = self.watch();
-        Memory { seen: self.seen.filter(|_| self.open.is_empty()), highest: self.highest, watch }
+        self.entry.link.into_memory()
     }
 
     /// What the next process of this host may know of another's lease.
     pub fn watch(&self) -> Watch {
-        Watch { sighting: self.sighting.clone(), stood: self.stood.clone() }
+        self.entry.link.watch()
     }
 
     /// The state machine's only step. `ids` gives fresh random ids.
     pub fn step(
         &mut self,
         now: Now,
-        input: Input,
+        input: Input<P>,
         ids: &mut dyn FnMut() -> u128,
-        out: &mut Vec<Output>,
+        out: &mut Vec<Output<P>>,
     ) {
+        let cx = &mut Context { now, ids, out };
         // First of all: what time alone has decided, whatever the input says.
-        self.expire(now.moment, out);
+        self.expire(cx);
         match input {
             Input::Wake => {}
             Input::Changed => self.hint(),
-            Input::Acquire(patience) => self.begin(patience, now.moment, false),
-            Input::Look(patience) => self.begin(patience, now.moment, true),
-            Input::Release => self.give_up(now.moment, out),
-            Input::Suspect => self.suspect(out),
-            Input::Save(number, bytes) => self.save(number, bytes),
-            Input::Complete(completion) => self.complete(completion, now.moment, out),
+            Input::Acquire(patience) => self.begin(patience, false, cx),
+            Input::Look(patience) => self.begin(patience, true, cx),
+            Input::Release => self.give_up(cx),
+            Input::Suspect => self.suspect(cx),
+            Input::Ask(number, ask) => self.asked(number, ask),
+            Input::End(end) => self.end_with(Ending::Recorded(end), cx),
+            Input::Undo => self.end_with(Ending::Undone, cx),
             Input::Reply(number, reply) => {
-                if let Some(request) = self.outstanding.take_if(|o| o.number == number) {
-                    self.reply(now, request, reply, ids, out);
+                if let Some(request) = self.entry.link.register.answered(number) {
+                    self.reply(request, reply, cx);
                 }
             }
         }
-        self.expire(now.moment, out);
-        self.advance(now, ids, out);
+        self.expire(cx);
+        self.advance(cx);
     }
 
-    fn begin(&mut self, patience: Patience, now: Moment, look: bool) {
+    fn begin(&mut self, patience: Patience, look: bool, cx: &Context<'_, P>) {
         if self.phase == Phase::New {
-            self.phase = Phase::Acquiring { patience, since: now, look };
+            self.phase = Phase::Acquiring(Waiter { patience, since: cx.moment(), look });
             // What is remembered may be tried by a write; to be told it must be looked at.
-            self.must_read |= look;
+            if look {
+                self.entry.link.register.read_first();
+            }
         }
     }
 
     /// Ends what is over by time.
-    fn expire(&mut self, now: Moment, out: &mut Vec<Output>) {
+    fn expire(&mut self, cx: &mut Context<'_, P>) {
         planted!(LossUntold: if matches!(self.phase, Phase::Held(_)) { return; });
+        let now = cx.moment();
+        let is_over = self.left(now).is_some_and(|left| left.is_zero());
         match self.phase {
-            Phase::Held(deadline) if deadline.is_past(now) => self.lose(Loss::Expired, out),
-            Phase::Acquiring { patience: Patience::AtMost(most), since, .. }
-                if now.longest_since(since) >= most =>
-            {
-                self.refuse(now, out);
-            }
-            Phase::Releasing { since, .. }
-                if now.longest_since(since) >= self.release_patience() =>
-            {
-                self.end(Release::Unconfirmed, out);
-            }
+            Phase::Held(deadline) if deadline.is_past(now) => self.lose(Loss::Expired, cx),
+            Phase::Acquiring(_) if is_over => self.refuse(false, cx),
+            Phase::Releasing { .. } if is_over => self.end(Release::Unconfirmed, cx),
             _ => {}
         }
     }
 
-    /// Whether it is only to learn that it is free.
-    fn only_looks(&self) -> bool {
-        matches!(self.phase, Phase::Acquiring { look: true, .. })
+    /// What is left before time ends what goes on.
+    fn left(&self, now: Moment) -> Option<Duration> {
+        self.phase.left(self.entry.patience(), now)
+    }
+
+    fn is_waiter(&self) -> bool {
+        matches!(self.phase, Phase::Acquiring(_))
     }
 
     fn hint(&mut self) {
         if self.wants_hint().is_some() {
-            self.must_read = true;
-            self.pause = None;
+            self.entry.link.register.read_first();
+            self.entry.link.pace.go();
         }
     }
 
-    fn suspect(&mut self, out: &mut Vec<Output>) {
+    fn suspect(&mut self, cx: &mut Context<'_, P>) {
         planted!(SuspicionIgnored: return);
-        for attempt in &mut self.open {
-            attempt.clean = false;
-        }
+        self.entry.link.register.suspect();
         if let Phase::Held(deadline) = self.phase
             && !self.suspect
         {
             self.suspect = true;
-            self.pause = None;
-            out.push(Output::Event(Event::Suspected(deadline)));
+            self.entry.link.pace.go();
+            cx.tell(Event::Suspected(deadline));
         }
     }
 
+    fn asked(&mut self, number: u64, ask: P::Ask) {
+        if matches!(self.phase, Phase::Held(_)) {
+            self.entry.ask = Some((number, ask));
+            // A renewal that is not due yet is no reason to wait; trouble with the store is.
+            if self.entry.link.is_idle() {
+                self.entry.link.pace.go();
+            }
+        }
+    }
+
+    /// What was done under the lease has ended, and the record is to say so.
+    fn end_with(&mut self, ending: Ending<P::End>, cx: &mut Context<'_, P>) {
+        if matches!(self.phase, Phase::Held(_) | Phase::Lost) {
+            self.entry.ask = None;
+            self.entry.ending = Some(ending);
+        }
+        self.give_up(cx);
+    }
+
     /// The user wants the lock no longer.
-    fn give_up(&mut self, now: Moment, out: &mut Vec<Output>) {
-        planted!(CancelForgetsWrite: if matches!(self.phase, Phase::Acquiring { .. }) {
-            return self.end(Release::NotHeld, out); });
+    fn give_up(&mut self, cx: &mut Context<'_, P>) {
+        planted!(CancelForgetsWrite: if matches!(self.phase, Phase::Acquiring(_)) {
+            return self.end(Release::NotHeld, cx); });
         match self.phase {
-            Phase::New => self.end(Release::NotHeld, out),
-            Phase::Acquiring { .. } | Phase::Held(_) | Phase::Lost => self.wind_down(now, out),
+            Phase::New => self.end(Release::NotHeld, cx),
+            Phase::Acquiring(_) | Phase::Held(_) | Phase::Lost => self.wind_down(cx),
             Phase::Releasing { .. } | Phase::Ended => {}
         }
     }
 
     /// Nobody waits for this any more: make sure that nothing of ours is left or can still land.
-    fn wind_down(&mut self, now: Moment, out: &mut Vec<Output>) {
-        // An outstanding request is abandoned. If it is a write, its id stays in `open`, and the
-        // write that frees the lock on the same state settles which of the two lands.
-        self.outstanding = None;
-        self.pause = None;
-        self.failures = 0;
-        self.conflicts = 0;
-        self.must_read = self.is_absent();
-        if self.open.is_empty() && !self.is_ours() {
-            self.end(Release::NotHeld, out);
+    fn wind_down(&mut self, cx: &mut Context<'_, P>) {
+        self.entry.link.turn();
+        if self.entry.link.register.open().is_empty() && !self.is_ours() {
+            self.end(Release::NotHeld, cx);
         } else {
-            let held = match self.phase {
-                Phase::Held(_) if self.suspect => ToTheEnd::Doubted,
-                Phase::Held(_) => ToTheEnd::Held,
-                _ => ToTheEnd::NotHeld,
-            };
-            self.phase = Phase::Releasing { since: now, held };
+            let held = self.phase.held(self.suspect);
+            self.phase = Phase::Releasing { since: cx.moment(), held };
         }
     }
 
-    /// Time is up for a waiter.
-    fn refuse(&mut self, now: Moment, out: &mut Vec<Output>) {
-        if self.failures > 0 {
-            return self.fail(Failure::Backend(Trouble::Unavailable), now, out);
+    /// Time is up for a waiter, or it does not wait. `rests`: nobody has it, and it is too early.
+    fn refuse(&mut self, rests: bool, cx: &mut Context<'_, P>) {
+        if self.entry.link.pace.failures() > 0 {
+            return self.fail(Failure::Backend(Trouble::Unavailable), cx);
         }
-        let seen = self.seen.as_ref().and_then(|s| s.record.as_ref());
-        let rival = seen.and_then(|r| Some((r.holder()?.clone(), r.token)));
-        let rival = rival.filter(|(h, _)| h.id != self.holder);
-        out.push(Output::Event(Event::NotAcquired(rival)));
-        self.wind_down(now, out);
+        let rival = self.record().and_then(|r| Some((r.holder()?.clone(), r.token)));
+        let rival = rival.filter(|(h, _)| !self.entry.is_us(h));
+        cx.tell(Event::NotAcquired { rival, rests });
+        self.wind_down(cx);
     }
 
-    fn fail(&mut self, failure: Failure, now: Moment, out: &mut Vec<Output>) {
-        out.push(Output::Event(Event::Failed(failure)));
-        self.wind_down(now, out);
+    fn fail(&mut self, failure: Failure, cx: &mut Context<'_, P>) {
+        cx.tell(Event::Failed(failure));
+        self.wind_down(cx);
     }
 
-    fn lose(&mut self, loss: Loss, out: &mut Vec<Output>) {
+    fn lose(&mut self, loss: Loss, cx: &mut Context<'_, P>) {
         planted!(RenewedAfterDeadline: {
-            self.phase = Phase::Lost; return out.push(Output::Event(Event::Lost(loss))); });
+            self.phase = Phase::Lost; return cx.tell(Event::Lost(loss)); });
         // After a mere expiry the record may still be ours; it is freed when the user lets go and
         // not before, because the work may still be stopping.
         self.phase = Phase::Lost;
-        self.outstanding = None;
-        self.pause = None;
-        out.push(Output::Event(Event::Lost(loss)));
+        self.entry.link.stop();
+        cx.tell(Event::Lost(loss));
     }
 
-    fn end(&mut self, release: Release, out: &mut Vec<Output>) {
+    fn end(&mut self, release: Release, cx: &mut Context<'_, P>) {
         self.phase = Phase::Ended;
-        self.outstanding = None;
-        out.push(Output::Event(Event::Released(release)));
-    }
-
-    /// Whether nothing was stored. Absence is the one state that can come back, so a record is only
-    /// made straight after a look: what that look said of the time dates its first token, which must
-    /// be above those of a record that came and was deleted meanwhile.
-    fn is_absent(&self) -> bool {
-        planted!(AbsenceTrusted: return false);
-        self.seen.as_ref().is_some_and(|s| s.state == Expected::Absent)
-    }
-
-    fn holder_seen(&self) -> Option<&Holder> {
-        self.seen.as_ref()?.record.as_ref()?.holder()
+        self.entry.link.register.abandon();
+        cx.tell(Event::Released(release));
     }
 
     /// Whether the newest known record names us.
     fn is_ours(&self) -> bool {
-        planted!(OwnerIsHost: return self.holder_seen().is_some_and(|h|
-            h.label == self.settings.label));
+        let holder = self.entry.link.register.holder();
         planted!(RenewsAnother: if matches!(self.phase, Phase::Held(_)) {
-            return self.holder_seen().is_some(); });
-        planted!(CompletesAnother: if self.completion.is_some() {
-            return self.holder_seen().is_some(); });
+            return holder.is_some(); });
+        planted!(CompletesAnother: if self.entry.ending.is_some() { return holder.is_some(); });
         planted!(ReleasesAnother: if matches!(self.phase, Phase::Releasing { .. }) {
-            return self.holder_seen().is_some(); });
-        self.holder_seen().is_some_and(|h| h.id == self.holder)
+            return holder.is_some(); });
+        holder.is_some_and(|h| self.entry.is_us(h))
     }
 
-    fn reply(
-        &mut self,
-        now: Now,
-        request: Outstanding,
-        reply: Reply,
-        ids: &mut dyn FnMut() -> u128,
-        out: &mut Vec<Output>,
-    ) {
+    fn reply(&mut self, request: Outstanding, reply: Reply, cx: &mut Context<'_, P>) {
         let was_write = request.writes.is_some();
         planted!(ConflictIsReleased: if let (Reply::Conflict, Phase::Releasing { .. }) =
-            (&reply, self.phase) { return self.end(Release::Freed, out); });
+            (&reply, self.phase) { return self.end(Release::Freed, cx); });
         match reply {
-            Reply::Applied(state) => self.applied(now.moment, request, state, out),
+            Reply::Applied(state) => self.applied(request, state, cx),
             Reply::Read { seen, age, orphaned, unix_ms } => {
-                self.unix_ms = unix_ms.or(self.unix_ms);
-                if self.read(now.moment, seen, was_write, ids, out) {
-                    self.age = age;
-                    self.orphaned = orphaned;
-                    self.hear_age(now.moment);
-                }
+                self.read(seen, Told { age, orphaned, unix_ms }, was_write, cx);
             }
-            Reply::Unreadable(bad) => self.unreadable(bad, now.moment, out),
-            Reply::Conflict => self.lost_race(now.moment, ids),
+            Reply::Unreadable(bad) => self.unreadable(bad, cx),
+            Reply::Conflict => {
+                self.entry.link.back_off(self.is_waiter(), cx.now.moment, cx.ids);
+                self.entry.link.register.refused();
+            }
             Reply::Failed(fate, trouble) => {
-                planted!(UnknownIsFailure: if (fate, was_write) == (Fate::Unknown, true) {
-                    self.open.pop(); });
-                planted!(UnknownDoneIsFailed: if let (Fate::Unknown, true, Some(completion)) =
-                    (fate, was_write, &mut self.completion) {
-                    *completion = Completion::Failed(crate::once::Report::default()); });
+                planted!(UnknownDoneIsFailed: if let (Fate::Unknown, true, Some(ending)) =
+                    (fate, was_write, &mut self.entry.ending) { ending.fail::<P>(); });
                 planted!(UnknownIsSuccess: if (fate, was_write) == (Fate::Unknown, true) {
-                    return self.applied(now.moment, request, Expected::Absent, out); });
-                planted!(ThrottledIsFailure: if let (Fate::Throttled { .. }, true) =
-                    (fate, was_write) { self.open.pop(); });
-                match fate {
-                    // Proven never to land: it need not be remembered.
-                    Fate::NotSent if was_write => {
-                        self.open.pop();
-                        self.must_read |= self.is_absent();
-                    }
-                    Fate::NotSent => {}
-                    Fate::Throttled { .. } | Fate::Unknown => self.must_read = true,
-                }
-                self.failed(now.moment, fate, trouble, ids, out);
+                    return self.applied(request, Expected::Absent, cx); });
+                self.entry.link.register.failed(&request, fate);
+                self.failed(fate, trouble, cx);
             }
         }
     }
 
-    /// Our last write landed: everything else that was conditioned on the same state is dead.
-    fn applied(
-        &mut self,
-        now: Moment,
-        request: Outstanding,
-        state: Expected,
-        out: &mut Vec<Output>,
-    ) {
-        let (Some(record), Some(attempt)) = (request.writes, self.open.pop()) else { return };
-        self.open.clear();
-        self.recovered();
-        self.see(Seen { state, record: Some(record) }, now);
-        self.landed(&attempt, now, out);
+    /// Our last write landed.
+    fn applied(&mut self, request: Outstanding, state: Expected, cx: &mut Context<'_, P>) {
+        if let Some(attempt) = self.entry.link.applied(request, state, cx.moment()) {
+            self.landed(attempt, cx);
+        }
     }
-}
 
-fn is_free_mutex(record: &Record) -> bool {
-    record.kind == Kind::Mutex && record.holders.is_empty()
+    /// A state was read.
+    fn read(&mut self, seen: Seen, told: Told, was_write: bool, cx: &mut Context<'_, P>) {
+        #[cfg(feature = "planted")]
+        let last = self.entry.link.register.open().last().copied();
+        let reading = self.entry.link.read(seen, told, cx.moment());
+        planted!(LandedByName: let reading = match reading {
+            Reading::Changed(_) => Reading::Changed(last.filter(|_| self.is_ours())),
+            other => other });
+        if reading == Reading::Stale {
+            // It restarts no timer and proves nothing.
+            return self.failed(Fate::Unknown, Trouble::Unavailable, cx);
+        }
+        planted!(ReadIsRenewal: if let (Phase::Held(_), true) = (self.phase, self.is_ours()) {
+            self.phase = Phase::Held(Deadline::of_write(cx.moment(), self.entry.settings.ttl)); });
+        match reading {
+            Reading::Changed(Some(attempt)) => {
+                self.entry.link.pace.recovered();
+                self.landed(attempt, cx);
+            }
+            Reading::Changed(None) | Reading::Unchanged | Reading::Stale => {
+                if was_write && reading != Reading::Unchanged {
+                    self.entry.link.back_off(self.is_waiter(), cx.now.moment, cx.ids);
+                }
+                // A store that shows nothing and takes no write, such as a full disk, is as good as away.
+                let register = &self.entry.link.register;
+                if register.open().is_empty() && !register.is_absent() {
+                    self.entry.link.pace.recovered();
+                }
+                self.settle(cx);
+            }
+        }
+    }
+
+    /// One of our writes is known to have landed, and the newest state is what it wrote.
+    fn landed(&mut self, attempt: Attempt, cx: &mut Context<'_, P>) {
+        let now = cx.moment();
+        self.suspect &= !attempt.clean;
+        planted!(SuspicionSettledByAny: self.suspect = false);
+        planted!(GrantDespitePause: let attempt = Attempt { clean: true, ..attempt });
+        let deadline = Deadline::of_write(attempt.sent, self.entry.settings.ttl);
+        planted!(DeadlineFromReply: let deadline = Deadline::of_write(now, self.entry.settings.ttl));
+        planted!(RenewedAfterDeadline: if self.phase == Phase::Lost {
+            self.phase = Phase::Held(deadline); });
+        match self.phase {
+            Phase::Acquiring(_) if attempt.clean && !deadline.is_past(now) => {
+                let Some(record) = self.record().cloned() else { return };
+                let (token, record) = (record.token, Box::new(record));
+                self.phase = Phase::Held(deadline);
+                self.entry.granted = Some(token);
+                self.entry.link.pace.won();
+                cx.tell(Event::Granted { token, deadline, record });
+            }
+            Phase::Held(_) => {
+                self.phase = Phase::Held(deadline);
+                self.entry.link.pace.won();
+                cx.tell(match self.suspect {
+                    true => Event::Suspected(deadline),
+                    false => Event::Renewed(deadline),
+                });
+                if let Some(number) = attempt.asks {
+                    self.entry.ask.take_if(|(newest, _)| *newest == number);
+                    cx.tell(Event::Asked(number));
+                }
+            }
+            Phase::Releasing { held, .. } if !self.is_ours() => {
+                let freed = held != ToTheEnd::NotHeld || self.entry.ending.is_some();
+                self.end(if freed { Release::Freed } else { Release::NotHeld }, cx);
+            }
+            _ => {}
+        }
+    }
+
+    /// What a newly read state means for somebody who holds, or is letting go.
+    fn settle(&mut self, cx: &mut Context<'_, P>) {
+        planted!(DeletionIgnored: if self.entry.link.register.is_absent() { return; });
+        if self.is_ours() {
+            return;
+        }
+        match self.phase {
+            Phase::Held(_) => {
+                let loss = Loss::shown_by(self.record());
+                self.lose(loss, cx);
+            }
+            Phase::Releasing { held, .. } if self.entry.link.register.open().is_empty() => {
+                self.end(self.entry.let_go(held), cx);
+            }
+            _ => {}
+        }
+    }
+
+    fn unreadable(&mut self, bad: BadRecord, cx: &mut Context<'_, P>) {
+        match self.phase {
+            Phase::Acquiring(_) => {
+                self.entry.link.register.forget();
+                self.fail(Failure::Unreadable(bad), cx);
+            }
+            Phase::Held(_) => {
+                self.entry.link.register.forget();
+                self.lose(Loss::Unreadable(bad), cx);
+            }
+            Phase::Releasing { .. } => self.end(Release::NotHeld, cx),
+            Phase::New | Phase::Lost | Phase::Ended => {}
+        }
+    }
+
+    /// A request came to nothing.
+    fn failed(&mut self, fate: Fate, trouble: Trouble, cx: &mut Context<'_, P>) {
+        planted!(SurrendersAtTrouble: if matches!(self.phase, Phase::Held(_)) {
+            return self.lose(Loss::Expired, cx); });
+        let failing = self.entry.link.failed(fate, self.is_waiter(), cx.now.moment, cx.ids);
+        cx.tell(Event::Trouble(trouble));
+        let (ttl, is_away) = (self.entry.settings.ttl, trouble == Trouble::Unavailable);
+        match self.phase {
+            Phase::Acquiring(waiter) if !is_away || failing >= waiter.bears(ttl) => {
+                let is_stale = is_away && self.entry.link.register.is_stale();
+                let failure = Failure::Backend(trouble);
+                self.fail(if is_stale { Failure::Stale } else { failure }, cx);
+            }
+            Phase::Releasing { .. } if !is_away && self.entry.ending.is_none() => {
+                self.end(Release::Unconfirmed, cx);
+            }
+            // A holder goes on trying until the deadline, whatever the trouble, and so does one that
+            // has something to record.
+            _ => {}
+        }
+    }
+
+    /// Sends the next request if it is time for one, and arms the next wake-up.
+    fn advance(&mut self, cx: &mut Context<'_, P>) {
+        if self.entry.link.is_ready(cx.moment()) {
+            match self.phase {
+                Phase::Acquiring(waiter) => {
+                    self.advance_waiter(waiter, cx);
+                    // It may have given up, and then what it wrote must be fenced at once.
+                    if let Phase::Releasing { held, .. } = self.phase {
+                        self.advance_release(held, cx);
+                    }
+                }
+                Phase::Held(deadline) => self.advance_holder(deadline, cx),
+                Phase::Releasing { held, .. } => self.advance_release(held, cx),
+                Phase::New | Phase::Lost | Phase::Ended => {}
+            }
+        }
+        self.arm(cx);
+    }
+
+    fn advance_waiter(&mut self, waiter: Waiter, cx: &mut Context<'_, P>) {
+        match waiter.advance(&mut self.entry, cx) {
+            Next::Waits => {}
+            Next::Refused { rests } => self.refuse(rests, cx),
+            Next::Failed(failure) => self.fail(failure, cx),
+            Next::Over(event) => {
+                cx.tell(event);
+                self.wind_down(cx);
+            }
+        }
+    }
+
+    fn advance_holder(&mut self, deadline: Deadline, cx: &mut Context<'_, P>) {
+        let now = cx.moment();
+        let left = deadline.left(now);
+        if self.entry.link.register.must_read() {
+            return self.send_read(left, cx);
+        }
+        let due = deadline::renewal_due(self.entry.settings.ttl);
+        let early = due.saturating_sub(now.longest_since(deadline.sent));
+        let is_doubted = self.suspect || !self.entry.link.register.open().is_empty();
+        if is_doubted || self.entry.ask.is_some() || early.is_zero() {
+            let sent = self.entry.renew(Duration::ZERO, left, cx.now, cx.ids);
+            planted!(SavedWhenSent: if let (Some((n, _)), true) = (&self.entry.ask, sent.is_some()) {
+                cx.tell(Event::Asked(*n)); });
+            cx.send(sent);
+        } else {
+            self.entry.link.pace.rest(now, early);
+        }
+    }
+
+    fn advance_release(&mut self, held: ToTheEnd, cx: &mut Context<'_, P>) {
+        let left = deadline::belief(self.entry.settings.ttl);
+        if self.entry.link.register.must_read() {
+            return self.send_read(left, cx);
+        }
+        if self.entry.link.register.open().is_empty() && !self.is_ours() {
+            return self.end(self.entry.let_go(held), cx);
+        }
+        let is_ours = self.is_ours();
+        let sent = self.entry.leave(is_ours, cx.now, cx.ids);
+        cx.send(sent);
+    }
+
+    fn send_read(&mut self, left: Duration, cx: &mut Context<'_, P>) {
+        cx.send(Some(self.entry.link.send_read(left)));
+    }
+
+    /// While anything is awaited, a wake-up is armed.
+    fn arm(&self, cx: &mut Context<'_, P>) {
+        if !self.phase.is_awake() {
+            return;
+        }
+        let now = cx.moment();
+        let first = [self.left(now), self.entry.link.wake(now)].into_iter().flatten().min();
+        cx.out.push(Output::Wake(first.unwrap_or_default()));
+    }
 }

@@ -9,9 +9,14 @@
 //! | [`backend`] | the contract of a store: a linearizable register per key |
 //! | [`record`] | what stands under a key, and its one encoding |
 //! | [`deadline`] | when a holder must stop and when a waiter may start: every margin and its reason |
-//! | [`mutex`] | what acquiring, renewing, releasing and forcing do to a record |
-//! | [`once`] | what starting, saving, completing and resetting do to the record of a thing to be done once |
-//! | [`lease`] | one acquisition from first look to release, as a state machine |
+//! | [`change`], [`edit`] | what holders, and what persons, do to a record |
+//! | [`register`] | part of a machine: what was read, what may still land, what a reply proves |
+//! | [`silence`] | part of a machine: since when a holder shows no sign of life |
+//! | [`pace`] | part of a machine: polls, backoff, courtesy, write limits; no promise rests on it |
+//! | [`link`] | the three parts together: how a machine speaks with the store |
+//! | [`lease`] | one acquisition from first look to release, as a state machine on these parts |
+//! | [`primitive`] | the seam: what a primitive decides |
+//! | [`mutex`], [`once`] | the primitives |
 //!
 //! This crate has no clock, no randomness, no I/O and no async runtime. Time, fresh ids and replies
 //! are handed in, requests and events are handed out, so that the same code runs under the driver of
@@ -39,10 +44,18 @@ macro_rules! planted {
 
 pub mod admin;
 pub mod backend;
+pub mod change;
+mod context;
 pub mod deadline;
+pub mod edit;
 pub mod lease;
+pub mod link;
 pub mod mutex;
 pub mod once;
+pub mod pace;
 #[cfg(feature = "planted")]
 pub mod planted;
+pub mod primitive;
 pub mod record;
+pub mod register;
+pub mod silence;

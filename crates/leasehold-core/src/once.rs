@@ -1,17 +1,18 @@
-//! What starting, saving, completing and resetting something that is to be done once do to its record.
+//! Run once: one process runs, and all others wait for the outcome.
 //!
-//! It is held like a mutex, by the same writes; what is here is done to the same record before it is
-//! written. Beside the holder it has an [`Outcome`]: how far the newest key has come. None of this
-//! decides *whether* it may be done: that is [`lease`](crate::lease)'s.
+//! It is held like a mutex, by the same writes. Beside the holder its record has an [`Outcome`]: how far
+//! the newest key has come.
 
 use std::time::Duration;
 
 use serde_json::Map;
 
 use crate::backend::MAX_RECORD_BYTES;
+use crate::deadline;
+use crate::primitive::{Admission, Exit, How, Primitive, View};
 use crate::record::{
-    Checkpoint, Earlier, Ended, Ending, FencingToken, Kind, MAX_EARLIER, Outcome, Past, Progress,
-    Record, WriteId, bounded, tail,
+    Checkpoint, Earlier, Ending, FencingToken, Kind, MAX_EARLIER, Outcome, Progress, Record,
+    bounded, tail,
 };
 
 /// What is to be done, and when it counts as done or as failed for good.
@@ -34,8 +35,6 @@ pub enum Completion {
     Done(Report),
     /// It failed.
     Failed(Report),
-    /// It found that nothing was to be done, and did nothing: the record is as before.
-    Withdrawn,
 }
 
 /// What those who inherit the result are told.
@@ -69,6 +68,116 @@ pub enum Settled {
         /// The newest key.
         newest: String,
     },
+}
+
+impl Once {
+    /// What the outcome in the record means for a waiter. `None`: go by the holder.
+    fn settled(&self, view: &View<'_>) -> Option<Admission<Settled>> {
+        let outcome = view.record.outcome.as_ref()?;
+        planted!(DoneIgnored: return None);
+        if outcome.key != self.key {
+            let earlier = outcome.earlier.iter().find(|e| e.key == self.key)?;
+            return Some(Admission::Answer(match earlier.done {
+                Some(token) => Settled::Done { token, ending: None },
+                None => Settled::Outdated { newest: outcome.key.clone() },
+            }));
+        }
+        let (failures, ending) = (outcome.failures, outcome.ending.clone());
+        match outcome.state {
+            Progress::Started => None,
+            Progress::Done if self.is_stale(view, outcome) => None,
+            Progress::Done => {
+                Some(Admission::Answer(Settled::Done { token: outcome.token, ending }))
+            }
+            Progress::Failed if failures >= self.max_attempts => {
+                planted!(NeverGivesUp: return None);
+                Some(Admission::Answer(Settled::Failed { failures, ending }))
+            }
+            Progress::Failed => {
+                let due = deadline::retry_after(failures, self.backoff);
+                let left = due.saturating_sub(view.stood);
+                planted!(BackOffIgnored: return None);
+                (!left.is_zero()).then_some(Admission::Rest(left))
+            }
+        }
+    }
+
+    /// Whether a completion is too old to count. By the store's clock, where it tells an age, and by
+    /// wall clocks otherwise: it decides only whether something runs again, never who holds.
+    fn is_stale(&self, view: &View<'_>, outcome: &Outcome) -> bool {
+        let Some(valid_for) = self.valid_for else { return false };
+        // The store tells the age of the record. A later token says that somebody has written it
+        // since, who began and withdrew, or broke it.
+        let age = view.age.filter(|_| view.record.token == outcome.token).unwrap_or_else(|| {
+            let done = outcome.ending.as_ref().map_or(0, |e| e.unix_ms);
+            Duration::from_millis(view.unix_ms.saturating_sub(done))
+        });
+        age >= valid_for
+    }
+}
+
+impl Primitive for Once {
+    /// A checkpoint.
+    type Ask = Vec<u8>;
+    type End = Completion;
+    type Answer = Settled;
+    type Replaced = Option<Outcome>;
+
+    fn kind(&self) -> Kind {
+        Kind::Once
+    }
+
+    fn admit(&self, view: &View<'_>) -> Admission<Settled> {
+        self.settled(view).unwrap_or_else(|| view.exclusive())
+    }
+
+    fn enter(&self, record: &mut Record, before: Option<&Record>) -> Option<Outcome> {
+        start(record, before, &self.key);
+        before.and_then(|before| before.outcome.clone())
+    }
+
+    fn ask(&self, record: &mut Record, checkpoint: &Vec<u8>) {
+        save(record, checkpoint);
+    }
+
+    fn leave(&self, record: &mut Record, exit: &Exit<'_, Once>) {
+        match exit.how {
+            How::Undone(replaced) => {
+                planted!(WithdrawnStaysBegun: return);
+                // What is seen may be the state before our entering, and then it is so already.
+                let before = replaced.cloned().unwrap_or_else(|| record.outcome.take());
+                withdraw(record, before);
+            }
+            // Interrupted: the next run resumes it.
+            How::Released => fit(record),
+            How::Ended(completion) => complete(record, completion, exit.label, exit.unix_ms),
+        }
+    }
+
+    fn recorded(
+        &self,
+        record: &Record,
+        token: Option<FencingToken>,
+        completion: &Completion,
+    ) -> Option<bool> {
+        let is_recorded = token.is_some_and(|t| is_recorded(record, &self.key, t, completion));
+        planted!(FailureDenied: if !is_recorded { return Some(false); });
+        match completion {
+            _ if is_recorded => Some(true),
+            // Of the failures before the last end a record keeps no more than the number.
+            Completion::Failed(_) if record.outcome.is_some() => None,
+            _ => Some(false),
+        }
+    }
+
+    fn comes_again(&self) -> bool {
+        false
+    }
+
+    #[cfg(feature = "planted")]
+    fn as_failed(_: Completion) -> Completion {
+        Completion::Failed(Report::default())
+    }
 }
 
 /// Marks in `record`, which makes somebody the holder instead of `before`, that a run of `key` begins.
@@ -124,7 +233,6 @@ pub fn complete(record: &mut Record, completion: &Completion, by: &str, unix_ms:
     let (state, report) = match completion {
         Completion::Done(report) => (Progress::Done, report),
         Completion::Failed(report) => (Progress::Failed, report),
-        Completion::Withdrawn => return,
     };
     match state {
         Progress::Failed => outcome.failures = (outcome.failures + 1).min(FencingToken::MAX.0),
@@ -172,31 +280,7 @@ pub fn is_recorded(
         }
         // The last failure stays known while the next run goes on.
         Completion::Failed(_) => ending.is_some() && outcome.state != Progress::Done,
-        Completion::Withdrawn => false,
     }
-}
-
-/// The record by which a person makes what was done count no more: the newest key and all earlier ones
-/// may run again. The token rises, so that nothing can be mistaken for what was before.
-pub fn reset(before: &Record, by: &str, reason: &str, unix_ms: u64, write: WriteId) -> Record {
-    let mut record = before.clone();
-    record.kind = Kind::Once;
-    record.token = before.token.next();
-    record.write = write;
-    record.holders = vec![];
-    record.outcome = None;
-    // Whose run this ends is told from whose ended before by the id.
-    let label = before.holder().map(|h| &h.label).or(before.past.as_ref().map(|p| &p.label));
-    record.past = Some(Past {
-        label: label.cloned().unwrap_or_default(),
-        id: before.holder().map(|h| h.id),
-        ended: Ended::Reset,
-        unix_ms,
-        by: Some(bounded(by)),
-        reason: Some(bounded(reason)),
-        extra: Map::new(),
-    });
-    record
 }
 
 /// What a record is left to grow by: a renewal count gets longer, and a renewal must never fail for it.

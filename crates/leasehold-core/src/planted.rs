@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use crate::backend::{Expected, Version};
-use crate::lease::{Request, Seen};
-use crate::record::{Holder, HolderId};
+use crate::lease::Request;
+use crate::record::Holder;
 
 /// Makes the enum `Bug` of the wrong variants that its documentation tells, one of which can be
 /// planted in a process. The library has a list of its own.
@@ -216,10 +216,4 @@ pub(crate) fn age_by_wall(holder: Option<&Holder>, unix_ms: u64) -> Option<Durat
     let holder = holder?;
     let renewed = holder.acquired_unix_ms + holder.renewals * holder.ttl_ms / 3;
     Some(Duration::from_millis(unix_ms.saturating_sub(renewed)))
-}
-
-/// The id under which the process last held, as far as the record remembers it.
-pub(crate) fn id_before(seen: Option<&Seen>, label: &str) -> Option<HolderId> {
-    let past = seen?.record.as_ref()?.past.as_ref()?;
-    past.id.filter(|_| past.label == label)
 }

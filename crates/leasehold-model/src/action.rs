@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::any::Input;
 use leasehold_core::backend::{Fate, Trouble};
+use leasehold_core::edit::{self, Force};
 use leasehold_core::lease::inspect::Stage;
-use leasehold_core::lease::{Input, Memory, Patience, Reply};
-use leasehold_core::mutex::{self, Force};
+use leasehold_core::lease::{Memory, Patience, Reply};
 use leasehold_core::record::WriteId;
 
 use crate::bounds::{Bounds, TICK};
@@ -182,7 +183,7 @@ impl World {
             }
             Action::Complete(who, says) => {
                 self.says(who, says);
-                self.step(who, Input::Complete(says.completion()), bounds);
+                self.step(who, says.input(), bounds);
             }
             Action::Tire(who) => {
                 let now = self.clients[who].moment();
@@ -277,7 +278,7 @@ impl World {
         let Some(holder) = before.holder().map(|h| h.id) else { return };
         let token = before.token;
         let force = Force { by: String::new(), reason: String::new(), unix_ms: 0 };
-        let after = mutex::force_release(before, &force, write);
+        let after = edit::force_release(before, &force, write);
         let raised = after.token > token;
         self.demand(raised, || "a force-release did not raise the token".into());
         for client in self.clients.iter_mut().filter(|c| c.holder == holder) {

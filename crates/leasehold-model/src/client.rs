@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::any::{Event, Input, Output};
 use leasehold_core::lease::inspect::Stage;
-use leasehold_core::lease::{Event, Input, Loss, Memory, Output, Release, Reply, Request};
+use leasehold_core::lease::{Loss, Memory, Release, Reply, Request};
 use leasehold_core::record::FencingToken;
 
 use crate::bounds::Bounds;
@@ -84,11 +85,12 @@ impl World {
 
     fn told(&mut self, who: usize, event: &Event, by_reading: bool) {
         match event {
-            Event::Granted { token, outcome, .. } => {
+            Event::Granted { token, record, .. } => {
                 self.check_grant(who, *token);
-                self.check_run(who, *token, outcome.as_ref());
+                self.check_run(who, *token, record.outcome.as_ref());
                 let client = self.client(who);
-                (client.granted, client.run) = (Some(*token), outcome.as_ref().map(|_| *token));
+                (client.granted, client.run) =
+                    (Some(*token), record.outcome.as_ref().map(|_| *token));
                 self.note(if by_reading { Fact::GrantedByReading } else { Fact::Granted });
             }
             Event::Renewed(_) => {
@@ -101,7 +103,7 @@ impl World {
             }
             Event::Suspected(_) => self.note(Fact::Suspected),
             Event::Free => self.note(Fact::FoundFree),
-            Event::Settled(settled) => self.check_settled(who, settled),
+            Event::Answer(settled) => self.check_settled(who, settled),
             _ => {}
         }
     }

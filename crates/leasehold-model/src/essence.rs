@@ -27,11 +27,14 @@
 use std::time::Duration;
 
 use leasehold_core::deadline::{belief, takeover_due};
-use leasehold_core::lease::inspect::{Open, Stage, View, Watched};
+use leasehold_core::lease::Sighting;
+use leasehold_core::lease::inspect::Stage;
 use leasehold_core::lease::{Reply, Seen};
 use leasehold_core::record::{Ended, HolderId, Record};
+use leasehold_core::register::Attempt;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::any::View;
 use crate::bounds::{Bounds, TICK};
 use crate::once;
 use crate::world::{Client, Pending, World, is_anything};
@@ -103,9 +106,9 @@ pub(crate) fn drop_doubles(world: &mut World, bounds: &Bounds) {
         if let Some(from) = pending.from {
             let client = &world.clients[from];
             let awaited = client.flight.as_ref().is_some_and(|f| f.number == pending.number);
-            let open = client.lease.open().find(|o| o.id == pending.record.write);
+            let open = client.lease.open().iter().find(|o| o.id == pending.record.write);
             looks[1] = u32::from(awaited);
-            looks[2] = open.map_or(u32::MAX, |o| sent(client, &o, bounds).into());
+            looks[2] = open.map_or(u32::MAX, |o| sent(client, o, bounds).into());
         }
         if !known.contains(&(pending.from, looks)) {
             known.push((pending.from, looks));
@@ -119,7 +122,7 @@ pub(crate) fn drop_doubles(world: &mut World, bounds: &Bounds) {
 }
 
 /// How long ago a write was sent, up to where it no longer lets anybody believe.
-fn sent(client: &Client, open: &Open, bounds: &Bounds) -> u8 {
+fn sent(client: &Client, open: &Attempt, bounds: &Bounds) -> u8 {
     let elapsed = client.moment().longest_since(open.sent);
     spell(elapsed, belief(bounds.ttl)) << 1 | u8::from(open.clean)
 }
@@ -276,14 +279,14 @@ impl<'a> Essence<'a> {
         let count_open = self.client.lease.open().len();
         let last = count_open.wrapping_sub(1);
         let mut looks: Vec<[u32; 2]> = vec![];
-        for (place, open) in self.client.lease.open().enumerate() {
-            let traces = self.traces(&open);
+        for (place, open) in self.client.lease.open().iter().enumerate() {
+            let traces = self.traces(open);
             if traces != 0 {
                 let awaited = awaits_write && place == last;
-                let sent = sent(self.client, &open, self.bounds).into();
+                let sent = sent(self.client, open, self.bounds).into();
                 looks.push([traces | u32::from(awaited) << 31, sent]);
             } else if awaits_write && place == last {
-                looks.push([1 << 31, sent(self.client, &open, self.bounds).into()]);
+                looks.push([1 << 31, sent(self.client, open, self.bounds).into()]);
             }
         }
         looks.sort_unstable();
@@ -296,7 +299,7 @@ impl<'a> Essence<'a> {
     }
 
     /// Where an open write can be met: in the register, in an answer, on its way.
-    fn traces(&self, open: &Open) -> u32 {
+    fn traces(&self, open: &Attempt) -> u32 {
         let stands = self.world.record().is_some_and(|r| r.write == open.id);
         let told = shown_by(self.client).is_some_and(|r| r.write == open.id);
         let mut coming = self.world.pool.iter().filter(|p| p.from == Some(self.who));
@@ -308,7 +311,7 @@ impl<'a> Essence<'a> {
     /// Writes of ours on their way that we do not remember. A right core has none.
     fn unremembered(&mut self) {
         let ours = self.world.pool.iter().filter(|p| p.from == Some(self.who));
-        let known = |p: &Pending| self.client.lease.open().any(|o| o.id == p.record.write);
+        let known = |p: &Pending| self.client.lease.open().iter().any(|o| o.id == p.record.write);
         let lost = ours.filter(|p| !known(p));
         let mut kinds: Vec<u32> = lost.map(|p| 1 << 31 | kind(self.world, p)).collect();
         kinds.sort_unstable();
@@ -319,7 +322,7 @@ impl<'a> Essence<'a> {
     /// Since when the watched holder was seen: it matters while that lease can be seen again, or is
     /// about to be judged.
     fn watched(&mut self) {
-        let Some(watched) = &self.view.watched else { return self.push(0) };
+        let Some(watched) = self.view.watched else { return self.push(0) };
         let stands = self.world.record().is_some_and(|r| is_lease(watched, r));
         let told = shown_by(self.client).is_some_and(|r| is_lease(watched, r));
         let seen = self.view.seen.map(|seen| self.shown(seen));
@@ -343,7 +346,7 @@ fn shown_by(client: &Client) -> Option<&Record> {
     }
 }
 
-fn is_lease(watched: &Watched, record: &Record) -> bool {
+fn is_lease(watched: &Sighting, record: &Record) -> bool {
     record.holder().is_some_and(|h| {
         (record.token, h.id, h.renewals) == (watched.token, watched.holder, watched.renewals)
     })

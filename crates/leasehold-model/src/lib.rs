@@ -7,6 +7,7 @@
 //! as long as they like. [`check`] explores it and gives the shortest schedule that breaks a promise.
 
 mod action;
+mod any;
 mod bounds;
 mod client;
 mod essence;

@@ -1,22 +1,22 @@
 //! What is done once: what its users may say, what must hold, and what of it makes worlds alike.
 
-use leasehold_core::lease::inspect::View;
 use leasehold_core::lease::{Release, inspect::Stage};
 use leasehold_core::once::{Completion, Report, Settled};
 use leasehold_core::record::{Ended, FencingToken, Outcome, Progress, Record};
 
 use crate::action::Action;
+use crate::any::{Input, View};
 use crate::bounds::Bounds;
 use crate::fact::Fact;
 use crate::world::{Client, Pending, Says, World, name};
 
 impl Says {
     /// As the state machine is told. An interruption is a release.
-    pub(crate) fn completion(self) -> Completion {
+    pub(crate) fn input(self) -> Input {
         match self {
-            Says::Nothing | Says::Interrupted => Completion::Withdrawn,
-            Says::Done => Completion::Done(Report::default()),
-            Says::Failed => Completion::Failed(Report::default()),
+            Says::Nothing | Says::Interrupted => Input::Undo,
+            Says::Done => Input::End(Completion::Done(Report::default())),
+            Says::Failed => Input::End(Completion::Failed(Report::default())),
         }
     }
 }
@@ -192,14 +192,14 @@ pub(crate) fn outcome(outcome: Option<&Outcome>) -> u8 {
 /// What a record says to a client of its run: whether that ended last, and how its lease ended. It is
 /// asked only by who has a run whose end may have to be recorded.
 pub(crate) fn relation(record: &Record, client: &Client, view: &View<'_>) -> u8 {
-    let ends = matches!(view.completion, Some(Completion::Done(_) | Completion::Failed(_)));
+    let ends = view.end.is_some();
     let may_end = !matches!(view.stage, Stage::New | Stage::Releasing { .. } | Stage::Ended);
     let names_us = record.holder().is_some_and(|h| h.id == client.holder);
     if names_us || (!ends && (!may_end || record.outcome.is_none())) {
         return 0;
     }
     let ending = record.outcome.as_ref().and_then(|o| o.ending.as_ref()).map(|e| e.token);
-    let is_ours = ending.is_some() && ending == view.run;
+    let is_ours = ending.is_some() && ending == view.granted;
     let past = record.past.as_ref().filter(|p| p.id == Some(client.holder));
     let past = past.map_or(0, |p| match p.ended {
         Ended::Released => 1,
@@ -212,16 +212,16 @@ pub(crate) fn relation(record: &Record, client: &Client, view: &View<'_>) -> u8 
 /// What a client knows of its run and what is known of it.
 pub(crate) fn client(world: &World, who: usize, view: &View<'_>) -> [u8; 3] {
     let (client, stored) = (&world.clients[who], world.record());
-    let completion = match view.completion {
+    let completion = match view.end {
+        None if view.undoes => 3,
         None => 0,
         Some(Completion::Done(_)) => 1,
         Some(Completion::Failed(_)) => 2,
-        Some(Completion::Withdrawn) => 3,
     };
     let told = completion | (client.says as u8) << 2 | (client.recorded as u8) << 4;
     // What it would put back, as long as its own write stands there or may come to.
     let stands = stored.and_then(|r| r.holder()).is_some_and(|h| h.id == client.holder);
     let may_stand = stands || world.pool.iter().any(|p| p.from == Some(who));
-    let replaced = view.replaced.filter(|_| may_stand && !matches!(completion, 1 | 2));
+    let replaced = view.replaced.as_ref().filter(|_| may_stand && !matches!(completion, 1 | 2));
     [told, outcome(replaced), stored.map_or(0, |record| relation(record, client, view))]
 }

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::any::Lease;
 use leasehold_core::backend::{Expected, Facts as StoreFacts, Version};
 use leasehold_core::deadline::{Moment, Now};
-use leasehold_core::lease::{Lease, Memory, Reply, Seen, Settings};
+use leasehold_core::lease::{Memory, Reply, Seen, Settings};
 use leasehold_core::once::Once;
+use leasehold_core::primitive::Any;
 use leasehold_core::record::{FencingToken, HolderId, Outcome, Record};
 
 use crate::bounds::{Bounds, TICK};
@@ -133,13 +135,16 @@ fn settings(bounds: &Bounds) -> Settings {
             least_poll: TICK / 10,
             notifies: bounds.hints,
         },
-        once: bounds.once.map(|most| Once {
-            key: String::new(),
-            max_attempts: u64::from(most),
-            backoff: Duration::ZERO,
-            valid_for: None,
-        }),
     }
+}
+
+fn primitive(bounds: &Bounds) -> Any {
+    Any::of(bounds.once.map(|most| Once {
+        key: String::new(),
+        max_attempts: u64::from(most),
+        backoff: Duration::ZERO,
+        valid_for: None,
+    }))
 }
 
 impl Client {
@@ -187,7 +192,7 @@ impl World {
         for _ in 0..bounds.clients {
             let holder = HolderId(world.fresh());
             world.clients.push(Arc::new(Client {
-                lease: Lease::new(settings(bounds), holder, Memory::default()),
+                lease: Lease::new(settings(bounds), primitive(bounds), holder, Memory::default()),
                 holder,
                 clock: TICK * 1000,
                 paused: false,
@@ -270,7 +275,7 @@ impl World {
             Arc::make_mut(pending).from = None;
         }
         let client = self.client(who);
-        client.lease = Lease::new(settings(bounds), holder, memory);
+        client.lease = Lease::new(settings(bounds), primitive(bounds), holder, memory);
         client.holder = holder;
         client.paused = false;
         client.flight = None;

@@ -159,6 +159,5 @@ fn settings(chance: &mut Chance, n: u64, facts: Facts) -> Settings {
         takeover_delay: Duration::from_millis(if delayed { delay } else { 0 }),
         label: format!("client {n}"),
         facts,
-        once: None,
     }
 }

@@ -7,6 +7,7 @@ use crate::violation::{self, NO_PANIC, Report, Violation};
 use world::World;
 
 mod accidents;
+mod any;
 mod checks;
 mod client;
 mod count;

@@ -13,8 +13,8 @@ use std::time::Duration;
 use leasehold_core::backend::Key;
 use leasehold_core::deadline::Now;
 use leasehold_core::lease::{Input, Lease, Patience, Release, Settings};
-use leasehold_core::once::{Completion, Settled};
-use leasehold_core::record::HolderId;
+use leasehold_core::primitive::Primitive;
+use leasehold_core::record::{HolderId, Record};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::client::{Client, Lane, Leaving, Shared};
@@ -32,17 +32,29 @@ use session::Session;
 
 /// What an acquisition came to.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum Outcome<P: Primitive> {
     /// It is ours.
-    Granted(Guard),
+    Granted(Grant<P>),
     /// Another has it.
     Held(HeldBy),
     /// Time is up, and nobody is known to have it.
     TimeIsUp(Late),
     /// It is free, and we were only to look.
     Free,
-    /// There is nothing to run.
-    Settled(Settled),
+    /// There is nothing to wait for.
+    Answer(P::Answer),
+}
+
+/// What holding is, and what else the primitive makes of it.
+#[derive(Debug)]
+pub(crate) struct Grant<P: Primitive> {
+    pub(crate) guard: Guard,
+    /// As it was granted.
+    pub(crate) record: Box<Record>,
+    /// Tells the driver more than that it lets go.
+    pub(crate) wire: Wire<P>,
+    /// The number of the newest ask that is in the record.
+    pub(crate) asked: watch::Receiver<u64>,
 }
 
 /// What was going on when the time was up.
@@ -53,7 +65,7 @@ pub(crate) enum Late {
     /// The store had not answered.
     Unanswered,
     /// It had failed, and its backoff was not over.
-    BackingOff,
+    Resting,
     /// It was to be taken.
     Free,
 }
@@ -63,26 +75,50 @@ impl fmt::Display for Late {
         f.write_str(match self {
             Late::Queued => "another task of this process was still ahead of it",
             Late::Unanswered => "the store did not answer in that time",
-            Late::BackingOff => "it has failed, and it is too early for the next attempt",
+            Late::Resting => "it has failed, and it is too early for the next attempt",
             Late::Free => "it was free, and could not be taken in that time",
         })
     }
 }
 
-/// What whoever holds tells the driver.
+/// What the holder can tell the driver, beside that it lets go.
 #[derive(Debug)]
-pub(crate) enum Command {
-    /// Nobody wants it any more.
-    LetGo(Leaving),
-    /// Save the checkpoint of this number.
-    Save(u64, Vec<u8>),
-    /// The run ended like this; say what became of recording it.
-    Complete(Completion, oneshot::Sender<Release>, Leaving),
+pub(crate) enum Command<P: Primitive> {
+    /// Have this, the ask of this number, written into the record.
+    Ask(u64, P::Ask),
+    /// Let go with this end, or as if it had never been held; say what became of it.
+    End(Option<P::End>, oneshot::Sender<Release>, Leaving),
+}
+
+/// The holder's way to the driver, which reads it before the guard's release.
+#[derive(Debug)]
+pub(crate) struct Wire<P: Primitive> {
+    shared: Arc<Shared>,
+    commands: Option<mpsc::UnboundedSender<Command<P>>>,
+}
+
+impl<P: Primitive> Wire<P> {
+    /// Reaches nobody only if the driver is gone, and then the lease is lost soon.
+    pub(crate) fn send(&self, command: Command<P>) {
+        if let Some(commands) = &self.commands {
+            let _ = commands.send(command);
+        }
+    }
+}
+
+impl<P: Primitive> Drop for Wire<P> {
+    fn drop(&mut self) {
+        if self.shared.is_forked() {
+            // The driver that its end would wake is in another process.
+            std::mem::forget(self.commands.take());
+        }
+    }
 }
 
 /// What the driver is asked for.
-pub(crate) struct Order {
+pub(crate) struct Order<P: Primitive> {
     pub(crate) key: Key,
+    pub(crate) primitive: P,
     pub(crate) settings: Settings,
     pub(crate) patience: Patience,
     /// Only to wait until it is free.
@@ -91,10 +127,14 @@ pub(crate) struct Order {
     pub(crate) news: Option<watch::Sender<Option<Waiting>>>,
 }
 
-pub(crate) type Answer = Result<Outcome, Error>;
+pub(crate) type Answer<P> = Result<Outcome<P>, Error>;
 
 /// Takes a lock, or waits until it is free. Dropping the future settles whatever is under way.
-pub(crate) async fn perform(client: &Client, mut order: Order, on_wait: Option<&OnWait>) -> Answer {
+pub(crate) async fn perform<P: Primitive>(
+    client: &Client,
+    mut order: Order<P>,
+    on_wait: Option<&OnWait>,
+) -> Answer<P> {
     let shared = &client.0;
     shared.check_process()?;
     let mut told = None;
@@ -115,11 +155,11 @@ pub(crate) async fn perform(client: &Client, mut order: Order, on_wait: Option<&
 }
 
 /// Waits for the answer, and calls the caller's callback meanwhile.
-async fn hear(
-    mut answered: oneshot::Receiver<Answer>,
+async fn hear<T>(
+    mut answered: oneshot::Receiver<T>,
     mut told: watch::Receiver<Option<Waiting>>,
     on_wait: &OnWait,
-) -> Result<Answer, oneshot::error::RecvError> {
+) -> Result<T, oneshot::error::RecvError> {
     loop {
         tokio::select! {
             // What was said before the answer is told before it.
@@ -138,25 +178,25 @@ async fn hear(
 /// Says that nobody waits, if it is dropped while somebody does.
 struct Leash<'a> {
     shared: &'a Shared,
-    let_go: Option<mpsc::UnboundedSender<Command>>,
+    let_go: Option<mpsc::UnboundedSender<Leaving>>,
 }
 
 impl Drop for Leash<'_> {
     fn drop(&mut self) {
         planted!(CancelLeaksGrant: return);
         if let Some(let_go) = self.let_go.take() {
-            let _ = let_go.send(Command::LetGo(self.shared.leaving()));
+            let _ = let_go.send(self.shared.leaving());
         }
     }
 }
 
 /// One acquisition, from the queue of this process to the end of its release.
-async fn acquisition(
+async fn acquisition<P: Primitive>(
     shared: Arc<Shared>,
-    mut order: Order,
-    answer: oneshot::Sender<Answer>,
-    let_go: mpsc::UnboundedSender<Command>,
-    mut letting_go: mpsc::UnboundedReceiver<Command>,
+    mut order: Order<P>,
+    answer: oneshot::Sender<Answer<P>>,
+    let_go: mpsc::UnboundedSender<Leaving>,
+    mut letting_go: mpsc::UnboundedReceiver<Leaving>,
 ) {
     let began = shared.env.now();
     let lane = shared.lane(&order.key);
@@ -186,12 +226,13 @@ async fn acquisition(
     let memory = lane.memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     let memory = memory.and(recalled.clone(), now.moment);
     let holder = HolderId(shared.env.unique());
-    let lease = Lease::new(order.settings.clone(), holder, memory);
+    let lease = Lease::new(order.settings.clone(), order.primitive.clone(), holder, memory);
     let first = match order.look {
         true => Input::Look(order.patience),
         false => Input::Acquire(order.patience),
     };
     let (standing, _) = watch::channel(Standing::Released);
+    let (commands, commanded) = mpsc::unbounded_channel();
     let session = Session {
         shared,
         lane,
@@ -203,35 +244,35 @@ async fn acquisition(
         looked_at: now,
         answer: Some(answer),
         settling: None,
-        let_go: Some(let_go),
+        let_go: Some((let_go, commands)),
         standing,
         late: Late::Unanswered,
         trouble: watch::Sender::new(None),
-        saved: watch::Sender::new(0),
-        completing: None,
+        asked: watch::Sender::new(0),
+        ending: None,
         request: None,
         wake: None,
         hint: None,
         spent: None,
         noted: recalled,
     };
-    session.run(first, letting_go).await;
+    session.run(first, letting_go, commanded).await;
 }
 
 enum Turn {
     Ours(tokio::sync::OwnedSemaphorePermit),
     TimeIsUp,
     /// Nobody waits for it any more.
-    Unwanted(Option<Command>),
+    Unwanted(Option<Leaving>),
 }
 
 /// Waits behind the others of this process that want the same name.
-async fn queue(
+async fn queue<P: Primitive>(
     shared: &Shared,
     lane: &Lane,
-    order: &Order,
+    order: &Order<P>,
     began: Now,
-    letting_go: &mut mpsc::UnboundedReceiver<Command>,
+    letting_go: &mut mpsc::UnboundedReceiver<Leaving>,
 ) -> Turn {
     let mut holder = lane.holder.subscribe();
     let turn = Arc::clone(&lane.turn).acquire_owned();

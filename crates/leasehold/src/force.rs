@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leasehold_core::backend::{BackendError, Expected, Fate, Key, Reading, Versioned, Written};
-use leasehold_core::mutex;
+use leasehold_core::edit;
 use leasehold_core::record::{BadRecord, FencingToken, HolderId, Past, Record, WriteId};
 
 use crate::client::{Client, Shared};
@@ -180,7 +180,7 @@ struct Forcing<'a> {
     shared: &'a Shared,
     key: &'a Key,
     rules: Rules,
-    force: mutex::Force,
+    force: edit::Force,
     target: Option<Target>,
     /// Our writes, of which any may have landed, and what each would mean.
     ours: Vec<(WriteId, Forced)>,
@@ -189,7 +189,7 @@ struct Forcing<'a> {
 }
 
 async fn force(shared: &Shared, key: &Key, reason: String, rules: Rules) -> Result<Forced, Error> {
-    let force = mutex::Force { by: host_label(), reason, unix_ms: 0 };
+    let force = edit::Force { by: host_label(), reason, unix_ms: 0 };
     let mut forcing = Forcing { shared, key, rules, force, target: None, ours: vec![], open: None };
     let mut trouble = None;
     for _ in 0..TRIES {
@@ -241,7 +241,7 @@ impl Forcing<'_> {
                 self.target = Some(Target::Damage);
                 let most = FencingToken::MAX.0 / 2;
                 let first = FencingToken(reading.unix_ms.unwrap_or(now_ms).clamp(1, most));
-                let record = mutex::repair(&found.bytes, first, &self.force, write);
+                let record = edit::repair(&found.bytes, first, &self.force, write);
                 let token = record.token;
                 Ok(Step::Write(record, Forced::Repaired { token }, FencingToken(0)))
             }
@@ -283,7 +283,7 @@ impl Forcing<'_> {
             return Err(self.refused(found, &BadRecord::Spent));
         }
         self.target = Some(Target::Holder(holder.id));
-        let record = mutex::force_release(before, &self.force, write);
+        let record = edit::force_release(before, &self.force, write);
         let token = record.token;
         Ok(Step::Write(record, Forced::Released { holder: seen, token }, before.token))
     }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use leasehold_core::backend::Key;
 use leasehold_core::deadline::Deadline;
-use leasehold_core::record::{FencingToken, HolderId, Outcome, Past};
+use leasehold_core::record::{FencingToken, HolderId, Past};
 use tokio::sync::{mpsc, watch};
 
-use crate::client::Shared;
-use crate::driver::Command;
+use crate::client::{Leaving, Shared};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind};
 use crate::status::stopped;
@@ -57,14 +56,11 @@ pub struct Guard {
     pub(crate) holder: HolderId,
     pub(crate) token: FencingToken,
     pub(crate) past: Option<Past>,
-    /// Of what is done once: how far it has come, this run included.
-    pub(crate) run: Option<Outcome>,
     pub(crate) ttl: Duration,
-    pub(crate) saved: watch::Receiver<u64>,
     pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) trouble: watch::Receiver<Option<String>>,
     /// Tells the driver to let go.
-    pub(crate) let_go: Option<mpsc::UnboundedSender<Command>>,
+    pub(crate) let_go: Option<mpsc::UnboundedSender<Leaving>>,
 }
 
 impl Guard {
@@ -199,7 +195,7 @@ impl Guard {
             std::mem::forget(let_go);
         } else {
             // Fails only if the driver is gone, and then the lease ends by itself.
-            let _ = let_go.send(Command::LetGo(self.shared.leaving()));
+            let _ = let_go.send(self.shared.leaving());
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use leasehold_core::backend::Key;
 use leasehold_core::deadline::{self, TAKEOVER_DELAY_MAX, TTL_DEFAULT, TTL_MAX};
 use leasehold_core::lease::{Patience, Settings};
+use leasehold_core::mutex;
 
 use crate::client::Client;
 use crate::driver::{self, Late, Order, Outcome};
@@ -163,7 +164,8 @@ impl Mutex {
         match self.perform(patience, true).await? {
             Outcome::Held(holder) => Err(self.timed_out(Some(&holder))),
             Outcome::TimeIsUp(why) => Err(self.too_late(why)),
-            Outcome::Free | Outcome::Granted(_) | Outcome::Settled(_) => Ok(()),
+            Outcome::Free | Outcome::Granted(_) => Ok(()),
+            Outcome::Answer(never) => match never {},
         }
     }
 
@@ -172,12 +174,14 @@ impl Mutex {
         let began = env.now().moment;
         loop {
             let outcome = self.perform(patience, false).await?;
-            planted!(GrantUnchecked: if let Outcome::Granted(guard) = outcome {
-                return Ok(Attempt::Acquired(guard)); });
+            planted!(GrantUnchecked: if let Outcome::Granted(grant) = outcome {
+                return Ok(Attempt::Acquired(grant.guard)); });
             match outcome {
                 // Checked once more on this side of the wait: between the grant and this moment
                 // the host may have slept.
-                Outcome::Granted(guard) if guard.is_held() => return Ok(Attempt::Acquired(guard)),
+                Outcome::Granted(grant) if grant.guard.is_held() => {
+                    return Ok(Attempt::Acquired(grant.guard));
+                }
                 Outcome::Granted(_) | Outcome::Free => {
                     if let Patience::AtMost(_) = patience {
                         let waited = env.now().moment.longest_since(began);
@@ -187,14 +191,18 @@ impl Mutex {
                 }
                 Outcome::Held(holder) => return Ok(Attempt::Held(holder)),
                 Outcome::TimeIsUp(why) => return Err(self.too_late(why)),
-                Outcome::Settled(_) => return Err(self.timed_out(None)),
+                Outcome::Answer(never) => match never {},
             }
         }
     }
 
-    async fn perform(&self, patience: Patience, look: bool) -> Result<Outcome, Error> {
+    async fn perform(
+        &self,
+        patience: Patience,
+        look: bool,
+    ) -> Result<Outcome<mutex::Mutex>, Error> {
         let (key, settings) = self.checked()?;
-        let order = Order { key, settings, patience, look, news: None };
+        let order = Order { key, primitive: mutex::Mutex, settings, patience, look, news: None };
         driver::perform(&self.client, order, self.on_wait.as_ref()).await
     }
 
@@ -231,7 +239,6 @@ impl Mutex {
             takeover_delay: whole_millis(self.takeover_delay),
             label: self.label.clone(),
             facts,
-            once: None,
         };
         Ok((key, settings))
     }

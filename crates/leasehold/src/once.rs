@@ -7,7 +7,7 @@ use std::time::Duration;
 use leasehold_core::backend::{BoxFuture, is_invisible};
 use leasehold_core::lease::Patience;
 use leasehold_core::once::{self, Settled};
-use leasehold_core::record::{Ending, FencingToken, MAX_KEY_BYTES};
+use leasehold_core::record::{Ending, FencingToken, MAX_KEY_BYTES, Progress, Record};
 
 use crate::client::Client;
 use crate::driver::{self, Order, Outcome};
@@ -125,6 +125,12 @@ impl Failed {
     pub(crate) fn new(attempts: u64, ending: Option<Ending>) -> Failed {
         let (by, at_unix_ms, code, text) = ended(ending);
         Failed { attempts, by, at_unix_ms, code, text }
+    }
+
+    /// The last failure, if the newest key of a record has failed.
+    pub(crate) fn shown_by(record: &Record) -> Option<Failed> {
+        let failed = record.outcome.as_ref().filter(|o| o.state == Progress::Failed)?;
+        Some(Failed::new(failed.failures, failed.ending.clone()))
     }
 }
 
@@ -307,8 +313,8 @@ impl Once {
     ///
     /// Fails as [`Mutex::acquire`] does; dropping the future is as safe.
     pub async fn begin(&self) -> Result<Begun, Error> {
-        let (key, mut settings) = self.lock.checked()?;
-        settings.once = Some(self.checked()?);
+        let (key, settings) = self.lock.checked()?;
+        let primitive = self.checked()?;
         if !self.is_needed().await {
             return Ok(Begun::NotNeeded);
         }
@@ -316,11 +322,17 @@ impl Once {
         let began = client.0.env.now().moment;
         let mut patience = self.lock.patience();
         loop {
-            let settings = settings.clone();
-            let order = Order { key: key.clone(), settings, patience, look: false, news: None };
+            let order = Order {
+                key: key.clone(),
+                primitive: primitive.clone(),
+                settings: settings.clone(),
+                patience,
+                look: false,
+                news: None,
+            };
             match driver::perform(client, order, self.lock.on_wait.as_ref()).await? {
-                Outcome::Granted(guard) => {
-                    let section = Section::new(guard);
+                Outcome::Granted(grant) => {
+                    let section = Section::new(grant);
                     let is_needed = self.is_needed().await;
                     // The host may have slept since the grant, or the answer have taken its time.
                     if is_needed && section.is_held() {
@@ -331,13 +343,13 @@ impl Once {
                         return Ok(Begun::NotNeeded);
                     }
                 }
-                Outcome::Settled(Settled::Done { token, ending }) => {
+                Outcome::Answer(Settled::Done { token, ending }) => {
                     return Ok(Begun::Before(Done::new(token, ending)));
                 }
-                Outcome::Settled(Settled::Failed { failures, ending }) => {
+                Outcome::Answer(Settled::Failed { failures, ending }) => {
                     return Ok(Begun::GaveUp(Failed::new(failures, ending)));
                 }
-                Outcome::Settled(Settled::Outdated { newest }) => {
+                Outcome::Answer(Settled::Outdated { newest }) => {
                     return Ok(Begun::Outdated(Outdated { newest }));
                 }
                 Outcome::Held(holder) => return Err(self.lock.timed_out(Some(&holder))),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leasehold_core::backend::{Expected, Fate, Key, Version, Written};
-use leasehold_core::once;
+use leasehold_core::edit;
 use leasehold_core::record::{BadRecord, FencingToken, Kind, Outcome, Progress, Record, WriteId};
 
 use crate::client::{Client, Shared};
@@ -110,7 +110,7 @@ async fn reset(shared: &Shared, key: &Key, reason: &str) -> Result<Reset, Error>
             return Ok(Reset::Changed { now: Some(outcome) });
         }
         let write = WriteId(shared.env.unique());
-        let record = once::reset(&before, &by, reason, now_ms, write);
+        let record = edit::reset(&before, &by, reason, now_ms, write);
         let forgotten = Reset::Forgotten { outcome, token: record.token };
         ours.push((write, forgotten.clone()));
         let expected = Expected::Version(found.version);

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
+use super::entry::{Ending, Entry};
 use super::{Lease, Phase, ToTheEnd};
 use crate::deadline::{Deadline, Moment};
-use crate::once::Completion;
-use crate::record::{FencingToken, HolderId, Outcome, Record, WriteId};
+use crate::link::Link;
+use crate::primitive::Primitive;
+use crate::record::{FencingToken, HolderId, Record};
 
-use super::message::Seen;
+use crate::register::{Attempt, Seen};
+use crate::silence::Sighting;
 
 /// Where an acquisition stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,36 +36,10 @@ pub enum Stage {
     Ended,
 }
 
-/// A write whose outcome is not proven.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Open {
-    /// Its id.
-    pub id: WriteId,
-    /// When it was sent.
-    pub sent: Moment,
-    /// Whether that was after the last suspicion.
-    pub clean: bool,
-    /// The number of the checkpoint that it saves.
-    pub saves: Option<u64>,
-}
-
-/// The holder that is being watched for a sign of life.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Watched {
-    /// Its token.
-    pub token: FencingToken,
-    /// Its id.
-    pub holder: HolderId,
-    /// Its renewal count.
-    pub renewals: u64,
-    /// Since when these three have been seen.
-    pub since: Moment,
-}
-
 /// Everything that the future of an acquisition depends on, but for its settings and for what
 /// [`Lease::forget_pace`] forgets.
 #[derive(Debug)]
-pub struct View<'a> {
+pub struct View<'a, P: Primitive> {
     /// Who acquires.
     pub holder: HolderId,
     /// Where it stands.
@@ -74,7 +51,7 @@ pub struct View<'a> {
     /// What the store said of its writer.
     pub orphaned: bool,
     /// Who is watched.
-    pub watched: Option<Watched>,
+    pub watched: Option<&'a Sighting>,
     /// The highest token seen.
     pub highest: Option<FencingToken>,
     /// Whether a read comes next.
@@ -91,81 +68,66 @@ pub struct View<'a> {
     pub conflicts: u32,
     /// Whether the wait that politeness asks for after them is over.
     pub polite: bool,
-    /// What stood in the record before a run began.
-    pub replaced: Option<&'a Outcome>,
-    /// The token of the run.
-    pub run: Option<FencingToken>,
-    /// The checkpoint that is to be saved.
-    pub unsaved: Option<&'a (u64, Vec<u8>)>,
-    /// How the run ended.
-    pub completion: Option<&'a Completion>,
+    /// What entering replaced.
+    pub replaced: &'a P::Replaced,
+    /// The token, once the lock was granted.
+    pub granted: Option<FencingToken>,
+    /// What is asked of the record.
+    pub ask: Option<&'a (u64, P::Ask)>,
+    /// How it ends, where the record is to say it.
+    pub end: Option<&'a P::End>,
+    /// Whether it ends as if it had never held.
+    pub undoes: bool,
 }
 
-impl Lease {
+impl<P: Primitive> Lease<P> {
     /// What its future depends on.
-    pub fn view(&self) -> View<'_> {
+    pub fn view(&self) -> View<'_, P> {
         // Every field by name, so that a new one does not compile before somebody has asked
         // whether the checker must see it.
-        let Lease {
-            settings: _, // the same for the whole life
-            holder,
-            phase,
-            seen,
-            stood: _, // paces writes, and runs after failures: the checker has no such waits
-            remembered: _, // the same
-            first_look: _, // the same
-            open: _,  // see `open`
-            age,
-            orphaned,
-            unix_ms: _, // dates the first record only; the checker's clocks all say the same
-            sighting,
-            unchanged: _, // paces looks
-            highest,
-            must_read,
-            outstanding,
-            requests: _, // only numbers the next request
-            pause,
-            suspect,
-            failures: _,      // paces retries, see `forget_pace`
-            failing_since: _, // see `forget_pace`
-            stale,
-            conflicts,
-            polite,
+        let Lease { entry, phase, suspect } = self;
+        let Entry {
+            settings: _,  // the same for the whole life
+            primitive: _, // the same
+            id,
+            link,
             replaced,
-            run,
-            unsaved,
-            completion,
-        } = self;
+            granted,
+            ask,
+            ending,
+        } = entry;
+        let Link { register, silence, pace, .. } = link;
+        let told = register.told();
+        let outstanding = register.outstanding();
         View {
-            holder: *holder,
+            holder: *id,
             stage: stage(phase),
-            seen: seen.as_ref(),
-            age: *age,
-            orphaned: *orphaned,
-            watched: sighting.as_ref().map(|s| Watched {
-                token: s.token,
-                holder: s.holder,
-                renewals: s.renewals,
-                since: s.since,
-            }),
-            highest: *highest,
-            must_read: *must_read,
-            outstanding: outstanding.as_ref().map(|o| (o.number, o.writes.as_ref())),
-            asked: pause.filter(|_| outstanding.is_some()).map(|(since, _)| since),
+            seen: register.newest(),
+            age: told.age,
+            orphaned: told.orphaned,
+            watched: silence.sighting(),
+            highest: register.highest(),
+            must_read: register.must_read(),
+            outstanding: outstanding.map(|o| (o.number, o.writes.as_ref())),
+            asked: pace.pause().filter(|_| outstanding.is_some()).map(|(since, _)| since),
             suspect: *suspect,
-            stale: *stale,
-            conflicts: *conflicts,
-            polite: *polite,
-            replaced: replaced.as_ref(),
-            run: *run,
-            unsaved: unsaved.as_ref(),
-            completion: completion.as_ref(),
+            stale: register.is_stale(),
+            conflicts: pace.conflicts(),
+            polite: pace.is_polite(),
+            replaced,
+            granted: *granted,
+            ask: ask.as_ref(),
+            end: match ending {
+                Some(Ending::Recorded(end)) => Some(end),
+                Some(Ending::Undone) | None => None,
+            },
+            undoes: matches!(ending, Some(Ending::Undone)),
         }
     }
 
     /// The writes conditioned on the newest state that is known, oldest first.
-    pub fn open(&self) -> impl ExactSizeIterator<Item = Open> {
-        self.open.iter().map(|a| Open { id: a.id, sent: a.sent, clean: a.clean, saves: a.saves })
+    pub fn open(&self) -> &[Attempt] {
+        self.entry.link.register.open()
     }
 
     /// Where it stands.
@@ -175,7 +137,7 @@ impl Lease {
 
     /// Whether a request waits for its answer.
     pub fn awaits_answer(&self) -> bool {
-        self.outstanding.is_some()
+        self.entry.link.register.outstanding().is_some()
     }
 
     /// Forgets what only sets the pace, so that anything may happen at any later time:
@@ -190,12 +152,8 @@ impl Lease {
     ///   by [`tire`](Lease::tire), so the time that has passed need not be known.
     /// * More than one race lost in a row changes pauses only, unless the store limits its writes.
     pub fn forget_pace(&mut self, now: Moment) {
-        if self.outstanding.is_none() {
-            self.pause = None;
-        }
-        self.failures = 0;
-        self.failing_since = None;
-        self.conflicts = self.conflicts.min(1);
+        let is_awaited = self.awaits_answer();
+        self.entry.link.pace.forget(is_awaited);
         if let Phase::Releasing { since, .. } = &mut self.phase {
             *since = now;
         }
@@ -203,7 +161,7 @@ impl Lease {
 
     /// Makes a release that has begun be so old that the next step gives it up.
     pub fn tire(&mut self, now: Moment) {
-        let ttl = self.release_patience();
+        let ttl = self.entry.patience();
         if let Phase::Releasing { since, .. } = &mut self.phase {
             let back = |t: Duration| t.checked_sub(ttl).unwrap_or_default();
             *since = Moment { boot: back(now.boot), mono: back(now.mono) };
@@ -214,14 +172,14 @@ impl Lease {
     /// again: reading is the first thing that is done while a read is due, the time of sending a
     /// read is kept nowhere, and so nothing but the time of sending can differ.
     pub fn unsend_read(&mut self) {
-        self.outstanding.take_if(|o| o.writes.is_none());
+        self.entry.link.register.unsend_read();
     }
 }
 
 fn stage(phase: &Phase) -> Stage {
     match *phase {
         Phase::New => Stage::New,
-        Phase::Acquiring { look, .. } => Stage::Acquiring { look },
+        Phase::Acquiring(waiter) => Stage::Acquiring { look: waiter.look },
         Phase::Held(deadline) => Stage::Held(deadline),
         Phase::Lost => Stage::Lost,
         Phase::Releasing { held, .. } => Stage::Releasing { held },

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::backend::{Expected, Facts, Fate, Trouble};
 use crate::deadline::Deadline;
-use crate::once::{Completion, Once, Settled};
-use crate::record::{BadRecord, Ending, FencingToken, Holder, Kind, Outcome, Past, Record};
+use crate::link::Sent;
+use crate::primitive::Primitive;
+use crate::record::{BadRecord, FencingToken, Holder, Kind, Past, Record};
+use crate::register::{Request, Seen};
 
 /// What an acquisition is to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,8 +20,6 @@ pub struct Settings {
     pub label: String,
     /// What the backend says about itself.
     pub facts: Facts,
-    /// What is to be done once under the lease. `None`: it is a mutex.
-    pub once: Option<Once>,
 }
 
 /// How long to wait for a lock that another holds.
@@ -31,15 +31,6 @@ pub enum Patience {
     AtMost(Duration),
     /// Until it is to be had.
     Forever,
-}
-
-/// One state of the record, as the protocol sees it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Seen {
-    /// The state, for the next write's condition.
-    pub state: Expected,
-    /// The record, `None` where nothing is stored.
-    pub record: Option<Record>,
 }
 
 /// A reply, as the driver hands it in.
@@ -68,7 +59,7 @@ pub enum Reply {
 
 /// What happens to an acquisition.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Input {
+pub enum Input<P: Primitive> {
     /// Time passed.
     Wake,
     /// The backend hinted that the record may have changed.
@@ -84,25 +75,18 @@ pub enum Input {
     Release,
     /// The host's clocks suggest that it was paused in a way no steady clock counted.
     Suspect,
-    /// Save this checkpoint, number `.0`, with a renewal. It replaces one that is not saved yet.
-    Save(u64, Vec<u8>),
-    /// The run has ended like this: record it and let go. Only for what is done once. That the lease
-    /// is over is no obstacle as long as nobody else has taken it.
-    Complete(Completion),
-}
-
-/// A request to the backend.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Request {
-    /// Read the newest state.
-    Read,
-    /// Write the record if the state is still the expected one.
-    Write(Expected, Record),
+    /// Ask this, number `.0`, of the record with a renewal. It replaces an ask that no write carries yet.
+    Ask(u64, P::Ask),
+    /// What was done under the lease has ended like this: record it and let go. That the lease is over is
+    /// no obstacle as long as nobody else has taken it.
+    End(P::End),
+    /// Let go as if we had never held.
+    Undo,
 }
 
 /// What the driver has to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Output {
+pub enum Output<P: Primitive> {
     /// Send this request, number `number`, once. It replaces any request before it. If there is no
     /// answer within `timeout`, reply [`Fate::Unknown`].
     Send {
@@ -116,22 +100,32 @@ pub enum Output {
     /// Step again with [`Input::Wake`] after this long, or a little later. Replaces the wake before.
     Wake(Duration),
     /// Tell the user.
-    Event(Event),
+    Event(Event<P>),
+}
+
+impl<P: Primitive> From<Sent> for Output<P> {
+    fn from(Sent { number, request, timeout }: Sent) -> Output<P> {
+        Output::Send { number, request, timeout }
+    }
+}
+
+impl<P: Primitive> From<Event<P>> for Output<P> {
+    fn from(event: Event<P>) -> Output<P> {
+        Output::Event(event)
+    }
 }
 
 /// What the user is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
+pub enum Event<P: Primitive> {
     /// The lock is ours.
     Granted {
         /// The fencing token.
         token: FencingToken,
         /// Until when, unless renewed.
         deadline: Deadline,
-        /// Who held before, and how that ended.
-        past: Option<Past>,
-        /// How far the thing to be done once has come, this run included.
-        outcome: Option<Outcome>,
+        /// The record that says so.
+        record: Box<Record>,
     },
     /// The lease was renewed.
     Renewed(Deadline),
@@ -151,23 +145,21 @@ pub enum Event {
     },
     /// It is to be had, and we were only to look.
     Free,
-    /// The last run failed, and it is too early for the next one.
-    BackingOff {
-        /// How many failed.
-        failures: u64,
-        /// How the last one ended.
-        ending: Option<Ending>,
-        /// When the next may begin.
-        left: Duration,
-    },
-    /// There is nothing to run.
-    Settled(Settled),
-    /// The checkpoint of this number is saved.
-    Saved(u64),
+    /// Nobody has it, and it is too early by this much: the newest record says why.
+    Resting(Duration),
+    /// There is nothing to wait for.
+    Answer(P::Answer),
+    /// What the ask of this number wanted is in the record.
+    Asked(u64),
     /// The backend gave trouble; we try again.
     Trouble(Trouble),
-    /// The lock was not to be had in time. `None`: nobody could be asked.
-    NotAcquired(Option<(Holder, FencingToken)>),
+    /// It could not be acquired in time.
+    NotAcquired {
+        /// Who has it, where that is known.
+        rival: Option<(Holder, FencingToken)>,
+        /// Whether it is too early, although nobody has it.
+        rests: bool,
+    },
     /// It can never be had like this.
     Failed(Failure),
     /// The release is settled; nothing follows.
@@ -187,6 +179,17 @@ pub enum Loss {
     Gone,
     /// The record was damaged or replaced.
     Unreadable(BadRecord),
+}
+
+impl Loss {
+    /// The loss of a lock whose record, as it is now, does not name its holder.
+    pub(super) fn shown_by(record: Option<&Record>) -> Loss {
+        match record.map(|r| (r.holder(), &r.past)) {
+            None => Loss::Gone,
+            Some((Some(other), _)) => Loss::TakenOver(other.clone()),
+            Some((None, past)) => Loss::Ended(past.clone()),
+        }
+    }
 }
 
 /// Why a lock cannot be had.

@@ -4,6 +4,7 @@
 // A test that cannot go on has failed: panicking says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::unchecked_time_subtraction)]
 
+mod any;
 mod deadline;
 mod fuzz;
 mod once;

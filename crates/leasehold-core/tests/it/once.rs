@@ -1,11 +1,12 @@
 //! The record of something that is to be done once: its bounds, whatever is put into it.
 
 use leasehold_core::backend::MAX_RECORD_BYTES;
-use leasehold_core::mutex::{self, Force};
+use leasehold_core::change;
+use leasehold_core::edit::{self, Force};
 use leasehold_core::once::{self, Completion, Report};
 use leasehold_core::record::{
-    FencingToken, Holder, HolderId, MAX_CHECKPOINT_BYTES, MAX_EARLIER, MAX_ENDING_BYTES,
-    MAX_KEY_BYTES, Progress, Record, WriteId, bounded, tail,
+    FencingToken, Holder, HolderId, Kind, MAX_CHECKPOINT_BYTES, MAX_EARLIER, MAX_ENDING_BYTES,
+    MAX_KEY_BYTES, Record, WriteId, bounded, tail,
 };
 
 fn us(label: &str) -> Holder {
@@ -22,7 +23,8 @@ fn us(label: &str) -> Holder {
 
 fn begun(before: Option<&Record>, key: &str, label: &str) -> Record {
     let first = FencingToken(1_700_000_000_000);
-    let mut record = mutex::acquire(before, first, us(label), WriteId(1), 1_700_000_000_000);
+    let mut record =
+        change::enter(before, (Kind::Mutex, first), us(label), WriteId(1), 1_700_000_000_000);
     once::start(&mut record, before, key);
     fine(&record);
     record
@@ -32,8 +34,13 @@ fn ended(mut before: Record, completion: &Completion, label: &str) -> Record {
     before.holders[0].renewals = FencingToken::MAX.0;
     fine(&before);
     let first = FencingToken(1);
-    let mut record =
-        mutex::release(Some(&before), first, HolderId(1), WriteId(2), 1_700_000_000_000);
+    let mut record = change::leave(
+        Some(&before),
+        (Kind::Mutex, first),
+        HolderId(1),
+        WriteId(2),
+        1_700_000_000_000,
+    );
     once::complete(&mut record, completion, label, 1_700_000_000_000);
     fine(&record);
     record
@@ -61,20 +68,25 @@ fn a_record_never_outgrows_its_bounds() {
         for n in 1..200 {
             record = ended(record, &Completion::Done(report.clone()), &label);
             record = begun(Some(&record), &key(n), &label);
-            let mut saved = mutex::renew(&record, WriteId(3));
+            let mut saved = change::renew(&record, WriteId(3));
             once::save(&mut saved, &[0xFF; MAX_CHECKPOINT_BYTES]);
             fine(&saved);
-            let broken = mutex::force_release(&saved, &force, WriteId(4));
+            let broken = edit::force_release(&saved, &force, WriteId(4));
             fine(&broken);
-            fine(&mutex::force_release(&broken, &force, WriteId(5)));
+            fine(&edit::force_release(&broken, &force, WriteId(5)));
             let failed = ended(saved, &Completion::Failed(report.clone()), &label);
             let again = begun(Some(&failed), &key(n), &label);
             fine(&again);
-            let mut withdrawn =
-                mutex::release(Some(&again), FencingToken(1), HolderId(1), WriteId(6), 1);
+            let mut withdrawn = change::leave(
+                Some(&again),
+                (Kind::Mutex, FencingToken(1)),
+                HolderId(1),
+                WriteId(6),
+                1,
+            );
             once::withdraw(&mut withdrawn, failed.outcome.clone());
             fine(&withdrawn);
-            fine(&once::reset(&again, &label, &label, 1, WriteId(7)));
+            fine(&edit::reset(&again, &label, &label, 1, WriteId(7)));
         }
         let earlier = record.outcome.unwrap().earlier;
         assert!(earlier.len() <= MAX_EARLIER && earlier.len() > 20, "{}", earlier.len());
@@ -105,11 +117,9 @@ fn the_tail_of_an_error_is_kept() {
 /// The end of a run is put on top of its start and of nothing else: without one there is no end.
 #[test]
 fn there_is_no_end_without_a_start() {
-    let mut record = mutex::acquire(None, FencingToken(5), us("us"), WriteId(1), 1);
+    let mut record = change::enter(None, (Kind::Mutex, FencingToken(5)), us("us"), WriteId(1), 1);
     let before = record.clone();
     once::complete(&mut record, &Completion::Done(Report::default()), "us", 1);
     once::save(&mut record, &[1]);
     assert_eq!(record, before);
-    let record = ended(begun(None, "k", "us"), &Completion::Withdrawn, "us");
-    assert_eq!(record.outcome.unwrap().state, Progress::Started, "withdrawing is `withdraw`'s");
 }

@@ -2,7 +2,8 @@
 //! run too, and against bytes that no one has thought of.
 
 use leasehold_core::backend::MAX_RECORD_BYTES;
-use leasehold_core::mutex::{self, Force};
+use leasehold_core::change;
+use leasehold_core::edit::{self, Force};
 use leasehold_core::once::{self, Completion, Report};
 use leasehold_core::record::{BadRecord, FencingToken, Holder, HolderId, Kind, MAX_TEXT_BYTES};
 use leasehold_core::record::{Record, WriteId, bounded, salvage_token};
@@ -206,22 +207,22 @@ fn made(vector: &Change) -> Record {
     let force = Force { by: "ops@desk".into(), reason: "host is gone".into(), unix_ms: now };
     if vector.kind == "repair" {
         let damaged = bytes(&vector.hex, vector.before.as_ref().unwrap_or(&Text::default()));
-        return mutex::repair(&damaged, first, &force, write);
+        return edit::repair(&damaged, first, &force, write);
     }
     let read = |text: &Option<Text>| text.as_ref().map(|t| decode(&vector.name, &t.whole()));
     let (before, was) = (read(&vector.before), read(&vector.was));
     let before = before.as_ref();
     let released = || {
         let holder = before.unwrap().holder().unwrap().id;
-        mutex::release(before, first, holder, write, now)
+        change::leave(before, (Kind::Mutex, first), holder, write, now)
     };
     let mut record = match vector.kind.as_str() {
-        "acquire" | "start" => mutex::acquire(before, first, us, write, now),
-        "renew" | "save" => mutex::renew(before.unwrap(), write),
+        "acquire" | "start" => change::enter(before, (Kind::Mutex, first), us, write, now),
+        "renew" | "save" => change::renew(before.unwrap(), write),
         "release" | "done" | "fail" | "interrupt" | "withdraw" => released(),
-        "give up" => mutex::release(before, first, us.id, write, now),
-        "break" => mutex::force_release(before.unwrap(), &force, write),
-        "reset" => once::reset(before.unwrap(), &force.by, &force.reason, now, write),
+        "give up" => change::leave(before, (Kind::Mutex, first), us.id, write, now),
+        "break" => edit::force_release(before.unwrap(), &force, write),
+        "reset" => edit::reset(before.unwrap(), &force.by, &force.reason, now, write),
         _ => panic!("{}: no such change", vector.name),
     };
     let label = before.and_then(|b| Some(b.holder()?.label.clone())).unwrap_or_default();
@@ -253,7 +254,7 @@ fn made(vector: &Change) -> Record {
 fn unknown_fields_survive_a_renewal() {
     let vectors = vectors();
     let vector = vectors.good.iter().find(|v| v.name.starts_with("fields of a later")).unwrap();
-    let renewed = mutex::renew(&decode(&vector.name, &vector.record), WriteId(1));
+    let renewed = change::renew(&decode(&vector.name, &vector.record), WriteId(1));
     let wanted = vector.record.replace(r#""renewals":0"#, r#""renewals":1"#);
     assert_eq!(text(&renewed), wanted);
 }
@@ -295,7 +296,7 @@ fn check(bytes: &[u8]) -> bool {
     assert!(record.token <= FencingToken::MAX, "{shown}");
     assert!(record.kind != Kind::Mutex || record.holders.len() <= 1, "{shown}");
     assert_eq!(Record::decode(&record.encode()).as_ref(), Ok(&record), "{shown}");
-    assert!(mutex::renew(&record, WriteId(1)).encode().len() < MAX_RECORD_BYTES);
+    assert!(change::renew(&record, WriteId(1)).encode().len() < MAX_RECORD_BYTES);
     true
 }
 
@@ -306,7 +307,7 @@ fn check(bytes: &[u8]) -> bool {
 fn a_repair_goes_above_the_legible_token() {
     let force = Force { by: "ops".into(), reason: "damaged".into(), unix_ms: 5 };
     let repaired = |bytes: &[u8]| {
-        let record = mutex::repair(bytes, FencingToken(1000), &force, WriteId(3));
+        let record = edit::repair(bytes, FencingToken(1000), &force, WriteId(3));
         assert_eq!(Record::decode(&record.encode()).as_ref(), Ok(&record));
         (record.token.0, record.kind)
     };
@@ -350,7 +351,7 @@ fn long_texts_are_cut_at_a_character() {
     assert_eq!(cut.len(), MAX_TEXT_BYTES);
     assert_eq!(bounded(&format!("a{}", "🔒".repeat(65))).len(), 253);
     let force = Force { by: "b".repeat(999), reason: "\u{1}".repeat(999), unix_ms: 0 };
-    let record = mutex::repair(b"", FencingToken(1), &force, WriteId(3));
+    let record = edit::repair(b"", FencingToken(1), &force, WriteId(3));
     assert_eq!(Record::decode(&record.encode()), Ok(record));
 }
 
@@ -408,7 +409,7 @@ fn doubles_of_others_survive() {
 fn renewals_begin_anew_after_the_highest() {
     let vectors = vectors();
     let bounds = vectors.good.iter().find(|v| v.name == "the bounds").unwrap();
-    let renewed = mutex::renew(&decode(&bounds.name, &bounds.record), WriteId(1));
+    let renewed = change::renew(&decode(&bounds.name, &bounds.record), WriteId(1));
     assert_eq!(renewed.holders[0].renewals, 0);
     assert_eq!(Record::decode(&renewed.encode()), Ok(renewed));
 }

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use leasehold_core::backend::{Expected, Facts, Fate, Trouble};
 use leasehold_core::deadline::{Moment, Now};
-use leasehold_core::lease::{
-    Event, Failure, Input, Lease, Loss, Memory, Output, Patience, Release,
-};
-use leasehold_core::lease::{Reply, Request, Settings};
-use leasehold_core::once::Completion;
+use leasehold_core::lease::{Failure, Loss, Memory, Patience, Release, Reply, Request, Settings};
+use leasehold_core::once::{Completion, Once};
+use leasehold_core::primitive::Any;
 use leasehold_core::record::{FencingToken, Holder, HolderId, Record};
 
 mod acquiring;
@@ -22,6 +20,7 @@ mod releasing;
 mod trouble;
 mod waiting;
 
+use crate::any::{Event, Input, Lease, Output};
 use register::Register;
 
 /// The first client.
@@ -56,7 +55,25 @@ fn settings(ttl: Duration) -> Settings {
             least_poll: ms(100),
             notifies: false,
         },
-        once: None,
+    }
+}
+
+/// What a client wants.
+#[derive(Clone)]
+struct Wish {
+    settings: Settings,
+    once: Option<Once>,
+}
+
+impl Wish {
+    fn lease(&self, holder: HolderId, memory: Memory) -> Lease {
+        Lease::new(self.settings.clone(), Any::of(self.once.clone()), holder, memory)
+    }
+}
+
+impl From<Settings> for Wish {
+    fn from(settings: Settings) -> Wish {
+        Wish { settings, once: None }
     }
 }
 
@@ -71,7 +88,7 @@ struct Flight {
 }
 
 struct Client {
-    settings: Settings,
+    wish: Wish,
     lease: Lease,
     /// Time that only the clock counts which counts suspension.
     suspended: Duration,
@@ -106,10 +123,11 @@ impl Bench {
         Bench::with([settings(secs(30)), settings(secs(30))])
     }
 
-    fn with(settings: impl IntoIterator<Item = Settings>) -> Bench {
-        let clients = settings.into_iter().zip(1..).map(|(settings, n): (Settings, u128)| Client {
-            lease: Lease::new(settings.clone(), HolderId(n << 64), Memory::default()),
-            settings,
+    fn with(wishes: impl IntoIterator<Item = impl Into<Wish>>) -> Bench {
+        let wishes = wishes.into_iter().map(Into::into).zip(1..);
+        let clients = wishes.map(|(wish, n): (Wish, u128)| Client {
+            lease: wish.lease(HolderId(n << 64), Memory::default()),
+            wish,
             suspended: Duration::ZERO,
             flight: None,
             wake: None,
@@ -143,7 +161,13 @@ impl Bench {
     /// The run has ended like this.
     fn complete(&mut self, who: usize, completion: Completion) {
         self.clients[who].awaits = true;
-        self.step(who, Input::Complete(completion));
+        self.step(who, Input::End(completion));
+    }
+
+    /// Lets go as if it had never held.
+    fn undo(&mut self, who: usize) {
+        self.clients[who].awaits = true;
+        self.step(who, Input::Undo);
     }
 
     fn suspect(&mut self, who: usize) {
@@ -163,7 +187,7 @@ impl Bench {
         let client = &mut self.clients[who];
         let memory = client.lease.clone().into_memory();
         client.grants += 1;
-        client.lease = Lease::new(client.settings.clone(), HolderId(client.grants), memory);
+        client.lease = client.wish.lease(HolderId(client.grants), memory);
         client.forget();
     }
 
@@ -171,7 +195,7 @@ impl Bench {
     fn knows(&mut self, who: usize, memory: Memory) {
         let client = &mut self.clients[who];
         client.grants += 1;
-        client.lease = Lease::new(client.settings.clone(), HolderId(client.grants), memory);
+        client.lease = client.wish.lease(HolderId(client.grants), memory);
         client.forget();
     }
 
@@ -179,7 +203,7 @@ impl Bench {
     fn crash(&mut self, who: usize) -> Option<Flight> {
         let client = &mut self.clients[who];
         client.grants += 1;
-        let fresh = Lease::new(client.settings.clone(), HolderId(client.grants), Memory::default());
+        let fresh = client.wish.lease(HolderId(client.grants), Memory::default());
         client.lease = fresh;
         let left = client.flight.take();
         client.forget();
@@ -384,7 +408,7 @@ impl Bench {
     /// Steps one client and checks what must hold after every step.
     fn step(&mut self, who: usize, input: Input) {
         let now = self.now(who);
-        let lets_go = matches!(input, Input::Release | Input::Complete(_));
+        let lets_go = matches!(input, Input::Release | Input::End(_) | Input::Undo);
         let (ids, unlucky) = (&mut self.ids, self.unlucky);
         let mut fresh = || {
             *ids += 1;
@@ -393,7 +417,7 @@ impl Bench {
             let low = if unlucky { 0 } else { ids.wrapping_mul(0x9E37_79B9_7F4A_7C15) & 0xFFFF };
             *ids << 64 | low
         };
-        let longest = self.clients.iter().map(|c| c.settings.ttl).max().unwrap_or_default();
+        let longest = self.clients.iter().map(|c| c.wish.settings.ttl).max().unwrap_or_default();
         let client = &mut self.clients[who];
         let mut out = vec![];
         client.lease.step(now, input, &mut fresh, &mut out);
@@ -445,7 +469,10 @@ impl Client {
     fn gave_up(&self) -> bool {
         let last = self.events.last();
         let ends = |e: &Event| {
-            matches!(e, Event::Failed(_) | Event::NotAcquired(_) | Event::Settled(_) | Event::Free)
+            matches!(
+                e,
+                Event::Failed(_) | Event::NotAcquired { .. } | Event::Answer(_) | Event::Free
+            )
         };
         last.is_some_and(|(_, e)| ends(e))
     }

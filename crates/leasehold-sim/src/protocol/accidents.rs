@@ -1,8 +1,8 @@
 //! What happens to hosts and to the store, and what operators do.
 
-use leasehold_core::lease::{Input, Memory};
-use leasehold_core::mutex::{self, Force};
-use leasehold_core::once;
+use super::any::Input;
+use leasehold_core::edit::{self, Force};
+use leasehold_core::lease::Memory;
 use leasehold_core::record::WriteId;
 
 use super::checks::shown;
@@ -175,9 +175,9 @@ impl World {
         let record = if all && self.plan.once.is_some() {
             self.deeds.void();
             self.count.resets += 1;
-            once::reset(before, &force.by, &force.reason, 0, write)
+            edit::reset(before, &force.by, &force.reason, 0, write)
         } else {
-            mutex::force_release(before, &force, write)
+            edit::force_release(before, &force, write)
         };
         let (token, last) = (record.token, self.last_token);
         self.promised(Some(token) > last, TOKENS_RISE, || {

@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use super::any::{Event, Input, Lease, Output};
 use leasehold_core::backend::{Fate, Trouble};
 use leasehold_core::deadline::{Deadline, Now};
-use leasehold_core::lease::{Event, Input, Lease, Loss, Memory, Output, Patience, Release};
+use leasehold_core::lease::{Loss, Memory, Patience, Release};
 use leasehold_core::lease::{Reply, Settings};
 use leasehold_core::once::Once;
+use leasehold_core::primitive::Any;
 use leasehold_core::record::{FencingToken, HolderId, WriteId};
 
 use super::deeds::{self, End};
@@ -92,7 +94,7 @@ impl Client {
         Client {
             looked_at: host.now(0),
             host,
-            lease: Lease::new(settings.clone(), holder, Memory::default()),
+            lease: Lease::new(settings.clone(), Any::of(None), holder, Memory::default()),
             holder,
             users,
             chance,
@@ -132,6 +134,12 @@ impl Client {
         self.host.is_paused() || self.host.hidden != self.known_hidden
     }
 
+    /// How many runs failed, by the newest record that it knows.
+    fn failures_seen(&self) -> u64 {
+        let outcome = self.lease.record().and_then(|record| record.outcome.as_ref());
+        outcome.map_or(0, |outcome| outcome.failures)
+    }
+
     /// Whether its clocks missed something in this acquisition that it never learned of.
     pub(crate) fn unseen_in_this_life(&self) -> bool {
         self.unseen != self.unseen_before
@@ -151,13 +159,14 @@ impl World {
         client.life += 1;
         [client.users, client.chance] = life_chance(seed, who, client.life);
         let holder = HolderId(client.chance.id());
-        let mut settings = self.plan.clients[who].clone();
+        let settings = self.plan.clients[who].clone();
+        let mut primitive = Any::of(None);
         if let Some(once) = self.plan.once {
             // Some are late to learn of the newest key.
             let mut chance = Chance::of(seed, plan::ONCE + ((who as u64) << 32) + client.life);
             let late = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2][chance.pick(10)];
             client.key = (time / once.period).saturating_sub(late);
-            settings.once = Some(Once {
+            primitive = Any::Once(Once {
                 key: deeds::key(client.key),
                 max_attempts: once.max_attempts,
                 backoff: Duration::from_micros(once.backoff),
@@ -167,7 +176,7 @@ impl World {
         client.saves = 0;
         client.run = None;
         client.end = None;
-        client.lease = Lease::new(settings, holder, memory);
+        client.lease = Lease::new(settings, primitive, holder, memory);
         client.holder = holder;
         client.act = Act::Idle;
         client.keen_since = None;
@@ -243,7 +252,8 @@ impl World {
         }
         let end = match &input {
             Input::Release => Some(End::Interrupted),
-            Input::Complete(completion) => Some(End::of(completion)),
+            Input::End(completion) => Some(End::of(completion)),
+            Input::Undo => Some(End::Withdrawn),
             _ => None,
         };
         if end.is_some() && client.act != Act::Idle {
@@ -349,7 +359,7 @@ impl World {
                 self.later(delay, Happening::LetGo { to });
             }
             Event::Free => self.count.found_free += 1,
-            Event::NotAcquired(_) => {
+            Event::NotAcquired { .. } => {
                 self.count.refusals += 1;
                 self.clients[who].keen_since = None;
             }
@@ -366,20 +376,18 @@ impl World {
                 client.granted = None;
                 self.plan_next(who);
             }
-            Event::Settled(_) => {
+            Event::Answer(_) => {
                 self.last_granted_at = self.time;
                 self.clients[who].keen_since = None;
             }
-            Event::Waiting { .. }
-            | Event::Trouble(_)
-            | Event::BackingOff { .. }
-            | Event::Saved(_) => {}
+            Event::Waiting { .. } | Event::Trouble(_) | Event::Resting(_) | Event::Asked(_) => {}
         }
     }
 
     /// Takes what came out into the hash of the world.
     fn digest(&mut self, who: usize, output: &Output) {
-        let (kind, number) = words::fingerprint(output);
+        let failures = self.clients[who].failures_seen();
+        let (kind, number) = words::fingerprint(output, failures);
         let mix = self.time ^ (who as u64) << 48 ^ kind << 56 ^ number.rotate_left(17);
         self.digest = (self.digest ^ mix).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
     }

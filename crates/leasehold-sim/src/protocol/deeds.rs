@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leasehold_core::lease::{Event, Release};
+use super::any::{Event, Input};
+use leasehold_core::lease::Release;
 use leasehold_core::once::{Completion, Report, Settled};
 use leasehold_core::record::{Earlier, FencingToken, Outcome, Progress, Record};
 
@@ -31,14 +32,14 @@ impl End {
         }
     }
 
-    /// What the state machine is told of it; nothing of an interruption, which is a release.
-    pub(crate) fn completion(self, said: String) -> Option<Completion> {
+    /// What the state machine is told of it.
+    pub(crate) fn input(self, said: String) -> Input {
         let report = Report { code: None, text: said };
         match self {
-            End::Done => Some(Completion::Done(report)),
-            End::Failed => Some(Completion::Failed(report)),
-            End::Withdrawn => Some(Completion::Withdrawn),
-            End::Interrupted => None,
+            End::Done => Input::End(Completion::Done(report)),
+            End::Failed => Input::End(Completion::Failed(report)),
+            End::Withdrawn => Input::Undo,
+            End::Interrupted => Input::Release,
         }
     }
 
@@ -46,7 +47,6 @@ impl End {
         match completion {
             Completion::Done(_) => End::Done,
             Completion::Failed(_) => End::Failed,
-            Completion::Withdrawn => End::Withdrawn,
         }
     }
 }
@@ -332,7 +332,7 @@ impl World {
         let asked = key(self.clients[who].key);
         let runs = &self.deeds.runs;
         let (holds, promise) = match event {
-            Event::Granted { token, outcome, .. } => {
+            Event::Granted { token, record, .. } => {
                 // A later run may have done it where an operator broke the lock before the answer to
                 // this one's acquiring came: that two may believe then is not for this promise.
                 let done = |r: &Run| r.key == asked && r.told_done && !r.void;
@@ -342,27 +342,27 @@ impl World {
                 });
                 self.clients[who].run = Some(*token);
                 let began = self.deeds.runs.get(token).map(|run| &run.began);
-                (began == outcome.as_ref(), RESUMES)
+                (began == record.outcome.as_ref(), RESUMES)
             }
-            Event::Saved(number) => {
+            Event::Asked(number) => {
                 let run = self.clients[who].run.and_then(|token| runs.get(&token));
                 (run.is_some_and(|run| run.saved >= *number), TOLD_TRULY)
             }
-            Event::Settled(Settled::Done { token, .. }) => {
+            Event::Answer(Settled::Done { token, .. }) => {
                 self.count.inherited += 1;
                 let run = runs.get(token).filter(|run| run.key == asked);
                 (run.is_some_and(|r| r.recorded.is_some_and(|r| r.0 == End::Done)), TOLD_TRULY)
             }
-            Event::Settled(Settled::Failed { failures, .. }) => {
+            Event::Answer(Settled::Failed { failures, .. }) => {
                 self.count.given_up += 1;
                 let known = self.deeds.given_up.contains(&asked);
                 (known && *failures == once.max_attempts, TOLD_TRULY)
             }
-            Event::Settled(Settled::Outdated { .. }) => {
+            Event::Answer(Settled::Outdated { .. }) => {
                 self.count.outdated += 1;
                 (self.deeds.once_replaced.contains(&asked), TOLD_TRULY)
             }
-            Event::BackingOff { .. } => {
+            Event::Resting(_) => {
                 self.count.backoffs += 1;
                 return;
             }

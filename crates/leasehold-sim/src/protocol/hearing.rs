@@ -1,7 +1,8 @@
 //! What a user is told must be true, and told in time.
 
+use super::any::{Event, Input};
 use leasehold_core::deadline::{Deadline, Now};
-use leasehold_core::lease::{Event, Input, Loss, Reply};
+use leasehold_core::lease::{Loss, Reply};
 use leasehold_core::record::WriteId;
 
 use super::checks::longest;

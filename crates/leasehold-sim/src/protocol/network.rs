@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::any::Input;
 use leasehold_core::backend::{Fate, Trouble};
 use leasehold_core::deadline::Moment;
-use leasehold_core::lease::{Input, Reply, Request, Seen};
+use leasehold_core::lease::{Reply, Request, Seen};
 use leasehold_core::record::{HolderId, Record};
 
 use super::client::{Act, Client};

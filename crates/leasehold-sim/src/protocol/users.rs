@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leasehold_core::lease::{Input, Memory, Patience};
+use super::any::Input;
+use leasehold_core::lease::{Memory, Patience};
 use leasehold_core::record::FencingToken;
 
 use super::client::{Act, is_keen};
@@ -73,8 +74,7 @@ impl World {
         }
         let stream = plan::ONCE + (1 << 58) + ((who as u64) << 32) + client.life;
         let end = End::draw(&mut Chance::of(self.seed, stream));
-        let completion = end.completion(deeds::said(who, client.life));
-        completion.map_or(Input::Release, Input::Complete)
+        end.input(deeds::said(who, client.life))
     }
 
     /// A run saves how far it has come, now and then.
@@ -86,7 +86,7 @@ impl World {
         client.saves += 1;
         let (number, life) = (client.saves, client.life);
         let text = format!("{} {number}", deeds::said(who, life));
-        self.step(who, Input::Save(number, text.into_bytes()), None);
+        self.step(who, Input::Ask(number, text.into_bytes()), None);
     }
 
     pub(crate) fn is_granted(&mut self, who: usize, token: FencingToken, by_reading: bool) {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::any::{Event, Input, Output};
 use leasehold_core::backend::{Expected, Fate};
 use leasehold_core::deadline::Deadline;
-use leasehold_core::lease::{Event, Input, Loss, Output, Patience, Reply, Request, Seen};
+use leasehold_core::lease::{Loss, Patience, Reply, Request, Seen};
 use leasehold_core::once::Settled;
 use leasehold_core::record::{Record, WriteId};
 
@@ -101,20 +102,19 @@ fn words_of(event: &Event, until: impl Fn(&Deadline) -> String) -> String {
             format!("==> waits for {}, at most {}", holder.label, ms(*expires_in))
         }
         Event::Free => "==> is told that it is free".into(),
-        Event::BackingOff { failures, left, .. } => {
-            format!("==> waits {} after failure {failures}", ms(*left))
-        }
-        Event::Settled(settled) => format!("==> has nothing to run: {settled:?}"),
-        Event::Saved(number) => format!("==> has saved checkpoint {number}"),
+        Event::Resting(left) => format!("==> waits {} after a failure", ms(*left)),
+        Event::Answer(settled) => format!("==> has nothing to run: {settled:?}"),
+        Event::Asked(number) => format!("==> has saved checkpoint {number}"),
         Event::Trouble(trouble) => format!("==> has trouble: {trouble:?}"),
-        Event::NotAcquired(_) => "==> is told that it is not to be had".into(),
+        Event::NotAcquired { .. } => "==> is told that it is not to be had".into(),
         Event::Failed(_) => "==> fails".into(),
         Event::Released(release) => format!("==> has ended: {release:?}"),
     }
 }
 
 /// A kind and a number that tell one output from another.
-pub(crate) fn fingerprint(output: &Output) -> (u64, u64) {
+/// How many `failures` a rest is for, its event does not say.
+pub(crate) fn fingerprint(output: &Output, failures: u64) -> (u64, u64) {
     let span = |span: &Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
     match output {
         Output::Send { number, request: Request::Read, timeout } => {
@@ -133,12 +133,14 @@ pub(crate) fn fingerprint(output: &Output) -> (u64, u64) {
             Event::Waiting { token, expires_in, .. } => (8, token.0 ^ span(expires_in)),
             Event::Free => (9, 0),
             Event::Trouble(trouble) => (10, *trouble as u64),
-            Event::NotAcquired(rival) => (11, rival.as_ref().map_or(0, |(_, token)| token.0)),
+            Event::NotAcquired { rival, .. } => {
+                (11, rival.as_ref().map_or(0, |(_, token)| token.0))
+            }
             Event::Failed(_) => (12, 0),
             Event::Released(release) => (13, *release as u64),
-            Event::BackingOff { failures, left, .. } => (14, failures ^ span(left)),
-            Event::Settled(settled) => (15, matches!(settled, Settled::Done { .. }).into()),
-            Event::Saved(number) => (16, *number),
+            Event::Resting(left) => (14, failures ^ span(left)),
+            Event::Answer(settled) => (15, matches!(settled, Settled::Done { .. }).into()),
+            Event::Asked(number) => (16, *number),
         },
     }
 }
@@ -217,8 +219,9 @@ impl World {
             Input::Look(p) => (format!("asks whether it is free, {}", patience(*p)), String::new()),
             Input::Release => ("lets go".into(), String::new()),
             Input::Suspect => ("suspects its clocks".into(), String::new()),
-            Input::Save(number, _) => (format!("saves checkpoint {number}"), String::new()),
-            Input::Complete(how) => (format!("has ended: {how:?}"), String::new()),
+            Input::Ask(number, _) => (format!("saves checkpoint {number}"), String::new()),
+            Input::End(how) => (format!("has ended: {how:?}"), String::new()),
+            Input::Undo => ("takes back that it held".into(), String::new()),
         });
     }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leasehold_core::lease::{Input, Output, Patience};
+use super::any::{Input, Output};
+use leasehold_core::lease::Patience;
 use leasehold_core::record::{FencingToken, HolderId};
 
 use super::client::Client;

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use leasehold_core::backend::{BoxFuture, Expected, Trouble};
 use leasehold_core::deadline::{self, Now};
-use leasehold_core::lease::{
-    Event, Failure, Input, Lease, Loss, Output, Patience, Release, Reply, Watch,
-};
-use leasehold_core::record::{self, Ended, FencingToken, HolderId, Past};
+use leasehold_core::lease::{Event, Failure, Input, Lease, Loss, Output, Release, Reply, Watch};
+use leasehold_core::primitive::Primitive;
+use leasehold_core::record::{Ended, HolderId, Record};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::{Answer, Command, Late, Order, Outcome, ids, request};
+use super::{Answer, Command, Grant, Late, Order, Outcome, Wire, ids, request};
 use crate::client::{Lane, Leaving, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::guard::{Guard, LOOK_AT_CLOCK, Standing, expired};
@@ -21,30 +20,30 @@ use crate::mutex::Waiting;
 use crate::once::Failed;
 use crate::status::{remedy, used_as};
 
-pub(super) struct Session {
+pub(super) struct Session<P: Primitive> {
     pub(super) shared: Arc<Shared>,
     pub(super) lane: Arc<Lane>,
     /// Our place at the head of the queue of this process.
     pub(super) turn: Option<OwnedSemaphorePermit>,
-    pub(super) order: Order,
-    pub(super) lease: Lease,
+    pub(super) order: Order<P>,
+    pub(super) lease: Lease<P>,
     pub(super) holder: HolderId,
     pub(super) began: Now,
     pub(super) looked_at: Now,
-    pub(super) answer: Option<oneshot::Sender<Answer>>,
+    pub(super) answer: Option<oneshot::Sender<Answer<P>>>,
     /// An acquisition that ended without the lock may still have something to settle.
     pub(super) settling: Option<Leaving>,
-    /// For the guard.
-    pub(super) let_go: Option<mpsc::UnboundedSender<Command>>,
+    /// For the guard, and for what else the holder says.
+    pub(super) let_go: Option<(mpsc::UnboundedSender<Leaving>, mpsc::UnboundedSender<Command<P>>)>,
     pub(super) standing: watch::Sender<Standing>,
     /// What is said if the time is up now, and nobody holds.
     pub(super) late: Late,
     /// The last trouble, in words; none if the last request was answered well.
     pub(super) trouble: watch::Sender<Option<String>>,
-    /// The number of the newest checkpoint that is saved.
-    pub(super) saved: watch::Sender<u64>,
-    /// Who waits for a completion to be recorded.
-    pub(super) completing: Option<oneshot::Sender<Release>>,
+    /// The number of the newest ask that is in the record.
+    pub(super) asked: watch::Sender<u64>,
+    /// Who waits for an end to be recorded.
+    pub(super) ending: Option<oneshot::Sender<Release>>,
     pub(super) request: Option<BoxFuture<'static, (u64, Reply, Option<String>)>>,
     pub(super) wake: Option<BoxFuture<'static, ()>>,
     pub(super) hint: Option<(Expected, BoxFuture<'static, ()>)>,
@@ -63,34 +62,37 @@ async fn whichever<T>(future: Option<impl Future<Output = T>>) -> T {
     }
 }
 
-impl Session {
+impl<P: Primitive> Session<P> {
     pub(super) async fn run(
         mut self,
-        first: Input,
-        mut letting_go: mpsc::UnboundedReceiver<Command>,
+        first: Input<P>,
+        mut letting_go: mpsc::UnboundedReceiver<Leaving>,
+        mut commands: mpsc::UnboundedReceiver<Command<P>>,
     ) {
         let mut leaving = vec![];
         self.step(first);
         while !self.lease.has_ended() {
             let input = tokio::select! {
                 biased;
-                // There is always a sender: ours until the guard has it, then the guard's, which
-                // says so when it goes.
-                Some(message) = letting_go.recv() => {
-                    let input = match message {
-                        Command::LetGo(message) => {
+                // Before the release: a holder says how it ends, and then goes.
+                Some(command) = commands.recv() => {
+                    let input = match command {
+                        Command::Ask(number, ask) => Input::Ask(number, ask),
+                        Command::End(end, tell, message) => {
                             leaving.push(message);
-                            Input::Release
-                        }
-                        Command::Save(number, bytes) => Input::Save(number, bytes),
-                        Command::Complete(completion, tell, message) => {
-                            leaving.push(message);
-                            self.completing = Some(tell);
-                            Input::Complete(completion)
+                            self.ending = Some(tell);
+                            end.map_or(Input::Undo, Input::End)
                         }
                     };
                     planted!(CloseReturnsEarly: leaving.clear());
                     input
+                }
+                // There is always a sender: ours until the guard has it, then the guard's, which
+                // says so when it goes.
+                Some(message) = letting_go.recv() => {
+                    leaving.push(message);
+                    planted!(CloseReturnsEarly: leaving.clear());
+                    Input::Release
                 }
                 (number, reply, trouble) = whichever(self.request.as_mut()) => {
                     self.request = None;
@@ -123,7 +125,7 @@ impl Session {
         drop((leaving, self.settling));
     }
 
-    fn step(&mut self, input: Input) {
+    fn step(&mut self, input: Input<P>) {
         let now = self.shared.env.now();
         let env = Arc::clone(&self.shared.env);
         let mut out = vec![];
@@ -181,11 +183,11 @@ impl Session {
         self.hint = Some((state.clone(), Box::pin(hint)));
     }
 
-    fn tell(&mut self, event: Event, now: Now) {
+    fn tell(&mut self, event: Event<P>, now: Now) {
         match event {
-            Event::Granted { token, deadline, past, outcome } => {
+            Event::Granted { deadline, record, .. } => {
                 self.standing.send_replace(Standing::Held(deadline));
-                self.grant(token, past, outcome, now);
+                self.grant(record, now);
             }
             Event::Renewed(deadline) => {
                 self.standing.send_replace(Standing::Held(deadline));
@@ -211,17 +213,16 @@ impl Session {
                 self.tell_waiter(holder, None, now);
             }
             Event::Free => self.answer(Ok(Outcome::Free)),
-            Event::BackingOff { failures, ending, .. } => {
+            Event::Resting(_) => {
                 self.lane.holder.send_replace(None);
-                self.late = Late::BackingOff;
-                self.tell_waiter(None, Some(Failed::new(failures, ending)), now);
+                self.late = Late::Resting;
+                self.tell_waiter(None, self.lease.record().and_then(Failed::shown_by), now);
             }
-            Event::Settled(settled) => self.answer(Ok(Outcome::Settled(settled))),
-            Event::Saved(number) => drop(self.saved.send_replace(number)),
-            Event::NotAcquired(rival) => {
-                if self.order.patience == Patience::Try && self.lease.has_failed() {
-                    // A try hears of no backoff: it ends there.
-                    self.late = Late::BackingOff;
+            Event::Answer(answer) => self.answer(Ok(Outcome::Answer(answer))),
+            Event::Asked(number) => drop(self.asked.send_replace(number)),
+            Event::NotAcquired { rival, rests } => {
+                if rests {
+                    self.late = Late::Resting;
                 }
                 let rival = rival.map(|(h, token)| HeldBy::new(&h, token, now.unix_ms, None));
                 self.answer(Ok(rival.map_or(Outcome::TimeIsUp(self.late), Outcome::Held)));
@@ -244,7 +245,7 @@ impl Session {
         }
     }
 
-    fn answer(&mut self, answer: Answer) {
+    fn answer(&mut self, answer: Answer<P>) {
         if let Some(asker) = self.answer.take() {
             if !matches!(answer, Ok(Outcome::Granted(_))) {
                 self.settling = Some(self.shared.leaving());
@@ -256,25 +257,19 @@ impl Session {
         }
     }
 
-    fn grant(
-        &mut self,
-        token: FencingToken,
-        past: Option<Past>,
-        run: Option<record::Outcome>,
-        now: Now,
-    ) {
+    fn grant(&mut self, record: Box<Record>, now: Now) {
+        let Some((let_go, commands)) = self.let_go.take() else { return };
+        let token = record.token;
         let guard = Guard {
             shared: Arc::clone(&self.shared),
             key: self.order.key.clone(),
             holder: self.holder,
             token,
-            past,
-            run,
+            past: record.past.clone(),
             ttl: self.order.settings.ttl,
-            saved: self.saved.subscribe(),
             standing: self.standing.subscribe(),
             trouble: self.trouble.subscribe(),
-            let_go: self.let_go.take(),
+            let_go: Some(let_go),
         };
         let us = HeldBy {
             id: self.holder,
@@ -287,7 +282,9 @@ impl Session {
             expires_in: None,
         };
         self.lane.holder.send_replace(Some(us));
-        self.answer(Ok(Outcome::Granted(guard)));
+        let asked = self.asked.subscribe();
+        let wire = Wire { shared: Arc::clone(&self.shared), commands: Some(commands) };
+        self.answer(Ok(Outcome::Granted(Grant { guard, record, wire, asked })));
     }
 
     fn tell_waiter(&self, held_by: Option<HeldBy>, failed: Option<Failed>, now: Now) {
@@ -301,8 +298,8 @@ impl Session {
 
     fn released(&mut self, release: Release) {
         self.lane.holder.send_replace(None);
-        if let Some(completing) = self.completing.take() {
-            let _ = completing.send(release);
+        if let Some(ending) = self.ending.take() {
+            let _ = ending.send(release);
         }
         if matches!(*self.standing.borrow(), Standing::Lost(_)) {
             return;

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use leasehold_core::lease::Release;
-use leasehold_core::once::{Completion, Report};
-use leasehold_core::record::{FencingToken, MAX_CHECKPOINT_BYTES};
-use tokio::sync::oneshot;
+use leasehold_core::once::{self, Completion, Report};
+use leasehold_core::record::{FencingToken, MAX_CHECKPOINT_BYTES, Outcome};
+use tokio::sync::{oneshot, watch};
 
-use crate::driver::Command;
+use crate::driver::{Command, Grant, Wire};
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
 use crate::holder::Span;
@@ -19,13 +19,18 @@ use crate::holder::Span;
 /// **Dropping** it without saying how it ended leaves it interrupted: whoever comes next resumes it.
 pub struct Section {
     guard: Guard,
+    run: Option<Outcome>,
+    wire: Wire<once::Once>,
+    saved: watch::Receiver<u64>,
     result: Mutex<String>,
     saves: AtomicU64,
 }
 
 impl Section {
-    pub(super) fn new(guard: Guard) -> Section {
-        Section { guard, result: Mutex::default(), saves: AtomicU64::new(0) }
+    pub(super) fn new(grant: Grant<once::Once>) -> Section {
+        let Grant { guard, record, wire, asked: saved } = grant;
+        let run = record.outcome;
+        Section { guard, run, wire, saved, result: Mutex::default(), saves: AtomicU64::new(0) }
     }
 
     /// The guard of the lease: whether it is held, until when, and by which id.
@@ -40,23 +45,23 @@ impl Section {
 
     /// What is to be done.
     pub fn key(&self) -> &str {
-        self.guard.run.as_ref().map_or("", |run| &run.key)
+        self.run.as_ref().map_or("", |run| &run.key)
     }
 
     /// Which attempt this is, from 1: one more than have failed.
     pub fn attempt(&self) -> u64 {
-        self.guard.run.as_ref().map_or(0, |run| run.failures).saturating_add(1)
+        self.run.as_ref().map_or(0, |run| run.failures).saturating_add(1)
     }
 
     /// The token of the run of this key before, if that one began and did not complete: it crashed, was
     /// interrupted, or failed, and what it did half may be there.
     pub fn resumed(&self) -> Option<FencingToken> {
-        self.guard.run.as_ref()?.resumes
+        self.run.as_ref()?.resumes
     }
 
     /// What the runs of this key before [saved](Section::save) last. What this one saves is not in it.
     pub fn checkpoint(&self) -> Option<&[u8]> {
-        Some(&self.guard.run.as_ref()?.checkpoint.as_ref()?.0)
+        Some(&self.run.as_ref()?.checkpoint.as_ref()?.0)
     }
 
     /// Whether the lease is held now. See [`Guard::is_held`].
@@ -95,11 +100,8 @@ impl Section {
             return Err(lost);
         }
         let number = self.saves.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Some(driver) = &self.guard.let_go {
-            // Fails only if the driver is gone, and then the lease is lost soon.
-            let _ = driver.send(Command::Save(number, checkpoint.to_vec()));
-        }
-        let mut saved = self.guard.saved.clone();
+        self.wire.send(Command::Ask(number, checkpoint.to_vec()));
+        let mut saved = self.saved.clone();
         tokio::select! {
             biased;
             Ok(_) = saved.wait_for(|newest| *newest >= number) => Ok(()),
@@ -129,7 +131,7 @@ impl Section {
     /// is settled. Dropping the future lets it go on.
     pub async fn withdraw(self) {
         // Whatever came of it, nothing was done that anybody has to know of.
-        let _ = self.complete(Completion::Withdrawn).await;
+        let _ = self.complete(None).await;
     }
 
     /// Lets go with the work half done: whoever comes next resumes it. Waits until the store has
@@ -140,25 +142,23 @@ impl Section {
 
     pub(super) async fn record_done(&self, code: Option<u8>) -> Result<(), Error> {
         let text = self.result.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.complete(Completion::Done(Report { code, text })).await
+        self.complete(Some(Completion::Done(Report { code, text }))).await
     }
 
     pub(super) async fn record_failed(&self, code: Option<u8>, text: String) -> Result<(), Error> {
-        self.complete(Completion::Failed(Report { code, text })).await
+        self.complete(Some(Completion::Failed(Report { code, text }))).await
     }
 
-    async fn complete(&self, completion: Completion) -> Result<(), Error> {
+    async fn complete(&self, completion: Option<Completion>) -> Result<(), Error> {
         let what = match completion {
-            Completion::Done(_) => "was done",
-            Completion::Failed(_) => "failed",
-            Completion::Withdrawn => "was withdrawn",
+            Some(Completion::Done(_)) => "was done",
+            Some(Completion::Failed(_)) => "failed",
+            None => "was withdrawn",
         };
         self.guard.shared.check_process()?;
         let (tell, told) = oneshot::channel();
-        if let Some(driver) = &self.guard.let_go {
-            let leaving = self.guard.shared.leaving();
-            let _ = driver.send(Command::Complete(completion, tell, leaving));
-        }
+        let leaving = self.guard.shared.leaving();
+        self.wire.send(Command::End(completion, tell, leaving));
         let (key, place) = (self.guard.name(), self.guard.shared.backend.url());
         match told.await.unwrap_or(Release::Unconfirmed) {
             Release::Freed => Ok(()),

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use leasehold_core::backend::{Expected, Facts, Fate, MAX_RECORD_BYTES, Trouble, Version};
 use leasehold_core::deadline::{Moment, Now};
-use leasehold_core::lease::{
-    Event, Input, Lease, Memory, Output, Patience, Reply, Request, Seen, Settings,
-};
+use leasehold_core::lease::{Memory, Patience, Reply, Request, Seen, Settings};
 use leasehold_core::once::{Completion, Once, Report};
+use leasehold_core::primitive::Any;
 use leasehold_core::record::{FencingToken, Holder, HolderId, Kind, Record, WriteId};
 use leasehold_fuzz::Target;
 use serde_json::Map;
 
 use super::run;
 use super::words::WORDS;
+use crate::any::{Event, Input, Lease, Output};
 
 /// Whatever a store answers, in whatever order: nothing panics; every write is conditioned on the
 /// newest state that was shown, is a record, and keeps what it does not know; no token goes back, and
@@ -47,18 +47,22 @@ struct Sent {
     at: Duration,
 }
 
-fn settings(once: Option<Once>) -> Settings {
+fn lease(once: Option<Once>) -> Lease {
+    Lease::new(settings(), Any::of(once), US, Memory::default())
+}
+
+fn settings() -> Settings {
     let facts = Facts {
         least_write_interval: Duration::ZERO,
         clock_uncertainty: Duration::ZERO,
         least_poll: Duration::from_millis(10),
         notifies: false,
     };
-    Settings { ttl: TTL, takeover_delay: Duration::ZERO, label: "us".into(), facts, once }
+    Settings { ttl: TTL, takeover_delay: Duration::ZERO, label: "us".into(), facts }
 }
 
 /// A store that says impossible things of itself, and a backoff without an end.
-fn extreme(once: bool) -> Settings {
+fn extreme(once: bool) -> Lease {
     let facts = Facts {
         least_write_interval: Duration::MAX,
         clock_uncertainty: Duration::MAX,
@@ -67,7 +71,8 @@ fn extreme(once: bool) -> Settings {
     };
     let (backoff, valid_for) = (Duration::MAX, Some(Duration::MAX));
     let once = once.then(|| Once { key: "k".into(), max_attempts: u64::MAX, backoff, valid_for });
-    Settings { facts, ..settings(once) }
+    let settings = Settings { facts, ..settings() };
+    Lease::new(settings, Any::of(once), US, Memory::default())
 }
 
 struct Story {
@@ -100,13 +105,13 @@ struct Story {
     over: bool,
     /// Whether it is something to be done once, and how its run ended.
     once: bool,
-    said: Option<Completion>,
+    said: Option<Input>,
 }
 
 impl Story {
     fn new() -> Story {
         Story {
-            lease: Lease::new(settings(None), US, Memory::default()),
+            lease: lease(None),
             time: Duration::ZERO,
             ids: 1000,
             asked: None,
@@ -153,7 +158,7 @@ impl Story {
                 return None;
             }
             "extreme" if !self.has_begun && !self.lets_go => {
-                self.lease = Lease::new(extreme(self.once), US, Memory::default());
+                self.lease = extreme(self.once);
                 return None;
             }
             "changed" => Input::Changed,
@@ -171,14 +176,14 @@ impl Story {
             "once" if !self.has_begun && !self.lets_go => {
                 let backoff = Duration::from_millis(100);
                 let once = Once { key: "k".into(), max_attempts: 2, backoff, valid_for: None };
-                self.lease = Lease::new(settings(Some(once)), US, Memory::default());
+                self.lease = lease(Some(once));
                 self.once = true;
                 return None;
             }
-            "save" => Input::Save(1, b"so far".to_vec()),
-            "done" => self.ends(Completion::Done(Report::default())),
-            "failed" => self.ends(Completion::Failed(Report::default())),
-            "withdrawn" => self.ends(Completion::Withdrawn),
+            "save" => Input::Ask(1, b"so far".to_vec()),
+            "done" => self.ends(Input::End(Completion::Done(Report::default()))),
+            "failed" => self.ends(Input::End(Completion::Failed(Report::default()))),
+            "withdrawn" => self.ends(Input::Undo),
             "orphaned" => {
                 self.coming.1 = true;
                 return None;
@@ -198,13 +203,13 @@ impl Story {
     }
 
     /// Only the first end counts, and only of a run.
-    fn ends(&mut self, completion: Completion) -> Input {
+    fn ends(&mut self, end: Input) -> Input {
         if !self.lets_go {
             self.asked = None;
-            self.said = Some(completion.clone()).filter(|_| self.once && self.granted);
+            self.said = Some(end.clone()).filter(|_| self.once && self.granted);
         }
         self.lets_go = true;
-        Input::Complete(completion)
+        end
     }
 
     /// Only the first of these counts.
@@ -382,7 +387,7 @@ impl Story {
                 self.asked = None;
                 self.lost = true;
             }
-            Event::NotAcquired(_) | Event::Failed(_) | Event::Free | Event::Settled(_) => {
+            Event::NotAcquired { .. } | Event::Failed(_) | Event::Free | Event::Answer(_) => {
                 self.asked = None;
                 self.lets_go = true;
             }

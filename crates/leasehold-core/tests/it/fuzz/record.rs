@@ -1,6 +1,7 @@
 //! The target `record`: bytes that may stand in a store.
 
-use leasehold_core::mutex::{self, Force};
+use leasehold_core::change;
+use leasehold_core::edit::{self, Force};
 use leasehold_core::once::{self, Completion, Report};
 use leasehold_core::record::salvage_token;
 use leasehold_core::record::{
@@ -183,19 +184,19 @@ fn changes(before: &Record) {
     };
     let force = Force { by: "us".into(), reason: "why".into(), unix_ms: 1 };
     let made = [
-        (mutex::acquire(Some(before), first, us.clone(), write, 1), true),
-        (mutex::renew(before, write), false),
-        (mutex::release(Some(before), first, HolderId(9), write, 1), false),
-        (mutex::force_release(before, &force, write), true),
-        (once::reset(before, "us", "why", 1, write), true),
+        (change::enter(Some(before), (Kind::Mutex, first), us.clone(), write, 1), true),
+        (change::renew(before, write), false),
+        (change::leave(Some(before), (Kind::Mutex, first), HolderId(9), write, 1), false),
+        (edit::force_release(before, &force, write), true),
+        (edit::reset(before, "us", "why", 1, write), true),
     ];
     for key in ["v1", "v0", "new"] {
-        let mut run = mutex::acquire(Some(before), first, us.clone(), write, 1);
+        let mut run = change::enter(Some(before), (Kind::Mutex, first), us.clone(), write, 1);
         once::start(&mut run, Some(before), key);
         once::save(&mut run, b"so far");
         let mut made = vec![run.clone()];
         for end in [Completion::Done(Report::default()), Completion::Failed(Report::default())] {
-            let mut ended = mutex::release(Some(&run), first, us.id, write, 1);
+            let mut ended = change::leave(Some(&run), (Kind::Mutex, first), us.id, write, 1);
             once::complete(&mut ended, &end, "us", 1);
             assert!(once::is_recorded(&ended, key, run.token, &end), "from {before:?}");
             made.push(ended);
@@ -228,7 +229,7 @@ fn changes(before: &Record) {
 /// higher one exists.
 fn repaired(bytes: &[u8], legible: Option<FencingToken>) {
     let force = Force { by: "us".into(), reason: "why".into(), unix_ms: 1 };
-    let record = mutex::repair(bytes, FencingToken(5), &force, WriteId(7));
+    let record = edit::repair(bytes, FencingToken(5), &force, WriteId(7));
     assert!(record.token > legible.unwrap_or(FencingToken(0)) || record.token.is_last());
     assert!(Some(record.token) >= legible);
     assert_eq!(Record::decode(&record.encode()), Ok(record));

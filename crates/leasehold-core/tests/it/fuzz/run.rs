@@ -4,6 +4,8 @@ use leasehold_core::once::Completion;
 use leasehold_core::record::{Ending, FencingToken, Outcome, Progress, Record};
 use serde_json::Map;
 
+use crate::any::Input;
+
 /// A made-up outcome in this state.
 pub(super) fn outcome(token: FencingToken, state: &str) -> Outcome {
     let ending = Ending {
@@ -36,7 +38,7 @@ pub(super) fn outcome(token: FencingToken, state: &str) -> Outcome {
 pub(super) fn check(
     (before, was_ours): (Option<&Record>, bool),
     (after, is_ours): (&Record, bool),
-    said: Option<&Completion>,
+    said: Option<&Input>,
 ) {
     let state = |r: &Record| r.outcome.as_ref().map(|o| (o.state, o.failures));
     let (was, is) = (before.and_then(state), state(after));
@@ -45,12 +47,12 @@ pub(super) fn check(
     }
     let failures = was.map_or(0, |(_, n)| n);
     match (is, said) {
-        (Some((Progress::Done, _)), Some(Completion::Done(_))) => assert!(was_ours),
-        (Some((Progress::Failed, n)), Some(Completion::Failed(_))) => {
+        (Some((Progress::Done, _)), Some(Input::End(Completion::Done(_)))) => assert!(was_ours),
+        (Some((Progress::Failed, n)), Some(Input::End(Completion::Failed(_)))) => {
             assert!(was_ours && n == failures + 1);
         }
         // What did not begin is undone.
-        (_, None | Some(Completion::Withdrawn)) if was_ours => assert!(after.holder().is_none()),
+        (_, None | Some(Input::Undo)) if was_ours => assert!(after.holder().is_none()),
         (Some((Progress::Started, _)), _) if is_ours => {
             assert!(!matches!(was, Some((Progress::Done, _))), "done, and begun again");
             assert!(failures < 2, "given up, and begun again");

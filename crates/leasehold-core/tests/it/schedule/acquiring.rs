@@ -312,7 +312,10 @@ fn a_trial_asks_once() {
     w.acquire_with(B, Patience::Try);
     w.serve(B);
     let holder = w.holder().unwrap();
-    let told = [Event::NotAcquired(Some((holder, token))), Event::Released(Release::NotHeld)];
+    let told = [
+        Event::NotAcquired { rival: Some((holder, token)), rests: false },
+        Event::Released(Release::NotHeld),
+    ];
     assert_eq!(w.events(B), told);
     assert_eq!(w.requests(B), 1);
 }
@@ -349,7 +352,7 @@ fn a_limited_patience_ends_on_time() {
         w.pass_while(secs(20), |i| i == A || served);
         let (at, event) = w.timed_events(B).into_iter().rfind(|(_, e)| !is_end(e)).unwrap();
         let rival = served.then(|| (w.holder().unwrap().id, token));
-        let Event::NotAcquired(told) = event else { panic!("{event:?}") };
+        let Event::NotAcquired { rival: told, .. } = event else { panic!("{event:?}") };
         assert_eq!((at - start, told.map(|(h, t)| (h.id, t))), (secs(9), rival));
         assert!(w.clients[B].lease.has_ended());
     }
@@ -387,6 +390,7 @@ fn the_granted_learn_who_was_before() {
     w.acquire(B);
     w.serve(B);
     w.serve(B);
-    let Some(Event::Granted { past: Some(past), .. }) = w.events(B).pop() else { panic!() };
+    let Some(Event::Granted { record, .. }) = w.events(B).pop() else { panic!() };
+    let past = record.past.unwrap();
     assert_eq!(past.reason.as_deref(), Some("stuck"));
 }

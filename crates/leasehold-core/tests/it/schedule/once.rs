@@ -1,14 +1,14 @@
 //! Schedules of something that is to be done once: how its end is recorded, whatever becomes of the
 //! answers, and what its runner is told.
 
-use leasehold_core::once::{Once, Report, Settled};
+use leasehold_core::once::{Report, Settled};
 use leasehold_core::record::{Ended, Outcome, Progress};
 
 use super::*;
 
-pub(super) fn settings_of(key: &str) -> Settings {
+pub(super) fn run_of(key: &str) -> Wish {
     let once = Once { key: key.into(), max_attempts: 3, backoff: secs(1), valid_for: None };
-    Settings { once: Some(once), ..settings(secs(30)) }
+    Wish { once: Some(once), ..settings(secs(30)).into() }
 }
 
 pub(super) fn done(text: &str) -> Completion {
@@ -22,12 +22,12 @@ pub(super) fn failed(text: &str) -> Completion {
 impl Bench {
     /// Two clients who want the same done.
     pub(super) fn once() -> Bench {
-        Bench::with([settings_of("v1"), settings_of("v1")])
+        Bench::with([run_of("v1"), run_of("v1")])
     }
 
     /// The next thing that this client's process is to do.
     pub(super) fn next_key(&mut self, who: usize, key: &str) {
-        if let Some(once) = &mut self.clients[who].settings.once {
+        if let Some(once) = &mut self.clients[who].wish.once {
             once.key = key.into();
         }
         self.again(who);
@@ -35,7 +35,7 @@ impl Bench {
 
     pub(super) fn settled(&mut self, who: usize) -> Option<Settled> {
         self.events(who).into_iter().find_map(|event| match event {
-            Event::Settled(settled) => Some(settled),
+            Event::Answer(settled) => Some(settled),
             _ => None,
         })
     }
@@ -65,8 +65,8 @@ impl Bench {
 
     pub(super) fn begun(&mut self, who: usize) -> Option<Outcome> {
         self.events(who).into_iter().find_map(|event| match event {
-            Event::Granted { token, outcome, .. } => {
-                let outcome = outcome.expect("it is no mutex");
+            Event::Granted { token, record, .. } => {
+                let outcome = record.outcome.expect("it is no mutex");
                 assert_eq!((outcome.state, outcome.token), (Progress::Started, token));
                 Some(outcome)
             }
@@ -360,7 +360,7 @@ fn only_a_run_can_be_completed() {
     w.complete(B, done(""));
     assert_eq!(w.released(B), Some(Release::NotHeld));
     w.release(A);
-    w.step(A, Input::Complete(done("")));
+    w.step(A, Input::End(done("")));
     w.run(secs(1));
     assert_eq!(w.released(A), Some(Release::Freed));
     assert_eq!(w.outcome().state, Progress::Started);

@@ -4,15 +4,15 @@
 use leasehold_core::once::Settled;
 use leasehold_core::record::{Kind, Progress};
 
-use super::once::{done, failed, settings_of};
+use super::once::{done, failed, run_of};
 use super::*;
 
-fn valid_for(span: Duration) -> Settings {
-    let mut settings = settings_of("v1");
-    if let Some(once) = &mut settings.once {
+fn valid_for(span: Duration) -> Wish {
+    let mut wish = run_of("v1");
+    if let Some(once) = &mut wish.once {
         once.valid_for = Some(span);
     }
-    settings
+    wish
 }
 
 /// A run fails, and the next begins after the backoff, which doubles; after the third nobody tries any
@@ -25,7 +25,7 @@ fn failures_are_counted_and_used_up() {
     w.acquire(B);
     w.run(secs(1) - ms(1));
     let told = w.events(B);
-    assert!(matches!(told[0], Event::BackingOff { failures: 1, .. }), "{told:?}");
+    assert!(matches!(told[0], Event::Resting(_)), "{told:?}");
     w.run(secs(1));
     let run = w.begun(B).expect("the wait is over");
     assert!(w.time >= failed_at + secs(1));
@@ -81,7 +81,8 @@ fn a_backoff_can_be_too_long_for_a_waiter() {
         let start = w.time;
         w.run(secs(3));
         let told = w.timed_events(B);
-        let (at, _) = told.iter().find(|(_, e)| *e == Event::NotAcquired(None)).unwrap();
+        let (at, _) =
+            told.iter().find(|(_, e)| matches!(e, Event::NotAcquired { rival: None, .. })).unwrap();
         assert!(*at - start <= most, "{patience:?}");
         assert!(w.clients[B].lease.has_ended());
     }
@@ -93,9 +94,9 @@ fn a_backoff_can_be_too_long_for_a_waiter() {
 fn a_crash_is_resumed() {
     let mut w = Bench::once();
     let first = w.begins(A).token;
-    w.step(A, Input::Save(1, b"row 100".to_vec()));
+    w.step(A, Input::Ask(1, b"row 100".to_vec()));
     w.serve(A);
-    assert_eq!(w.events(A).pop(), Some(Event::Saved(1)));
+    assert_eq!(w.events(A).pop(), Some(Event::Asked(1)));
     w.crash(A);
     w.acquire(B);
     w.run(secs(40));
@@ -121,7 +122,7 @@ fn a_crash_is_resumed() {
 fn an_interrupted_run_is_resumed_at_once() {
     let mut w = Bench::once();
     let first = w.begins(A).token;
-    w.step(A, Input::Save(1, vec![7]));
+    w.step(A, Input::Ask(1, vec![7]));
     w.serve(A);
     w.release(A);
     w.serve(A);
@@ -137,7 +138,7 @@ fn an_interrupted_run_is_resumed_at_once() {
 fn a_run_that_did_not_begin_leaves_what_was_before() {
     for what in ["nothing", "started", "failed", "another key", "too old"] {
         for ends in ["withdrawn", "cancelled, not landed", "cancelled, landed"] {
-            let mut w = Bench::with([settings_of("v1"), valid_for(secs(100))]);
+            let mut w = Bench::with([run_of("v1"), valid_for(secs(100))]);
             match what {
                 "nothing" => {}
                 "started" => {
@@ -163,7 +164,7 @@ fn a_run_that_did_not_begin_leaves_what_was_before() {
                 "withdrawn" => {
                     w.serve(B);
                     w.begun(B).unwrap();
-                    w.complete(B, Completion::Withdrawn);
+                    w.undo(B);
                 }
                 "cancelled, landed" => {
                     w.arrive(B);
@@ -226,7 +227,7 @@ fn the_record_remembers_so_many_keys() {
 #[test]
 fn a_completion_can_grow_too_old() {
     for clock in [false, true] {
-        let mut w = Bench::with([settings_of("v1"), valid_for(secs(600))]);
+        let mut w = Bench::with([run_of("v1"), valid_for(secs(600))]);
         w.store.clock = clock;
         w.runs(A, done("one"));
         w.pass(secs(599));
@@ -253,7 +254,7 @@ fn withdrawing_makes_no_completion_young() {
     w.pass(secs(700));
     w.again(A);
     w.begins(A);
-    w.complete(A, Completion::Withdrawn);
+    w.undo(A);
     w.serve(A);
     assert_eq!(w.outcome().ending.unwrap().text, "one");
     w.begins(B);
@@ -266,14 +267,14 @@ fn a_lost_answer_to_a_checkpoint_is_found_by_reading() {
         let mut w = Bench::once();
         w.begins(A);
         w.pass(secs(1));
-        w.step(A, Input::Save(1, vec![1]));
+        w.step(A, Input::Ask(1, vec![1]));
         if lands {
             w.arrive(A);
         }
         w.time_out(A);
-        assert!(!w.events(A).contains(&Event::Saved(1)));
+        assert!(!w.events(A).contains(&Event::Asked(1)));
         w.run(secs(2));
-        assert_eq!(w.events(A).pop(), Some(Event::Saved(1)));
+        assert_eq!(w.events(A).pop(), Some(Event::Asked(1)));
         assert_eq!(w.outcome().checkpoint.unwrap().0, [1]);
         assert_eq!(w.record().holder().unwrap().renewals, 1);
         w.run(secs(60));
@@ -290,16 +291,16 @@ fn a_checkpoint_waits_for_the_request_before_it() {
     w.begins(A);
     w.pass(secs(10));
     w.arrive(A);
-    w.step(A, Input::Save(1, vec![1]));
-    w.step(A, Input::Save(2, vec![2]));
+    w.step(A, Input::Ask(1, vec![1]));
+    w.step(A, Input::Ask(2, vec![2]));
     assert_eq!(w.requests(A), 1);
     w.answer(A);
-    assert!(!w.events(A).iter().any(|e| matches!(e, Event::Saved(_))), "it carried neither");
-    w.step(A, Input::Save(3, vec![3]));
+    assert!(!w.events(A).iter().any(|e| matches!(e, Event::Asked(_))), "it carried neither");
+    w.step(A, Input::Ask(3, vec![3]));
     w.serve(A);
-    assert_eq!(w.events(A).pop(), Some(Event::Saved(2)));
+    assert_eq!(w.events(A).pop(), Some(Event::Asked(2)));
     w.serve(A);
-    assert_eq!(w.events(A).pop(), Some(Event::Saved(3)));
+    assert_eq!(w.events(A).pop(), Some(Event::Asked(3)));
     assert_eq!(w.outcome().checkpoint.unwrap().0, [3]);
     assert_eq!(w.requests(A), 2);
 }
@@ -309,32 +310,32 @@ fn a_checkpoint_waits_for_the_request_before_it() {
 fn a_checkpoint_is_saved_after_a_conflict() {
     let mut w = Bench::once();
     w.begins(A);
-    w.step(A, Input::Save(1, vec![1]));
+    w.step(A, Input::Ask(1, vec![1]));
     w.reply(A, Reply::Conflict);
     w.run(secs(1));
-    assert_eq!(w.events(A).pop(), Some(Event::Saved(1)));
+    assert_eq!(w.events(A).pop(), Some(Event::Asked(1)));
     assert!(w.held(A));
 }
 
 /// Saves keep to a store's limit on writes, and the lease is kept meanwhile.
 #[test]
 fn saves_keep_to_the_limit_on_writes() {
-    let mut settings = settings_of("v1");
-    settings.facts.least_write_interval = secs(1);
-    let mut w = Bench::with([settings]);
+    let mut wish = run_of("v1");
+    wish.settings.facts.least_write_interval = secs(1);
+    let mut w = Bench::with([wish]);
     w.acquire(A);
     w.run(secs(1));
     assert!(w.held(A));
     w.requests(A);
     let start = w.time;
     for n in 1..=50_u8 {
-        w.step(A, Input::Save(u64::from(n), vec![n]));
+        w.step(A, Input::Ask(u64::from(n), vec![n]));
         w.run(ms(100));
     }
     w.run(secs(1));
     assert!(w.requests(A) <= 7, "a write a second");
     assert!(w.time - start <= secs(6) && w.held(A));
-    assert_eq!(w.events(A).pop(), Some(Event::Saved(50)));
+    assert_eq!(w.events(A).pop(), Some(Event::Asked(50)));
     assert_eq!(w.outcome().checkpoint.unwrap().0, [50]);
 }
 
@@ -342,14 +343,14 @@ fn saves_keep_to_the_limit_on_writes() {
 #[test]
 fn nothing_is_saved_without_the_lease() {
     let mut w = Bench::once();
-    w.step(A, Input::Save(1, vec![1]));
+    w.step(A, Input::Ask(1, vec![1]));
     w.begins(A);
     assert!(!w.flies(A));
     w.acquire(B);
     w.freeze(A, secs(40), |_| true);
-    w.step(A, Input::Save(2, vec![2]));
+    w.step(A, Input::Ask(2, vec![2]));
     w.run(secs(10));
-    assert!(!w.events(A).iter().any(|e| matches!(e, Event::Saved(_))));
+    assert!(!w.events(A).iter().any(|e| matches!(e, Event::Asked(_))));
     assert_eq!(w.outcome().checkpoint, None);
 }
 
@@ -357,13 +358,13 @@ fn nothing_is_saved_without_the_lease() {
 /// but whether somebody is at work can be asked of both.
 #[test]
 fn a_name_is_of_one_kind() {
-    let mut w = Bench::with([settings_of("v1"), settings(secs(30))]);
+    let mut w = Bench::with([run_of("v1"), settings(secs(30)).into()]);
     w.hold(B);
     w.acquire(A);
     w.serve(A);
     assert_eq!(w.failed(A), Some(Failure::WrongKind(Kind::Mutex)));
 
-    let mut w = Bench::with([settings_of("v1"), settings(secs(30))]);
+    let mut w = Bench::with([run_of("v1"), settings(secs(30)).into()]);
     w.begins(A);
     w.acquire(B);
     w.serve(B);

@@ -16,7 +16,7 @@ impl Bench {
     /// A client that knows nothing of the limit takes the lock.
     fn hold_whatever_the_limit(&mut self, who: usize) {
         let holder = HolderId(self.clients[who].grants);
-        self.clients[who].lease = Lease::new(settings(secs(30)), holder, Memory::default());
+        self.clients[who].lease = Wish::from(settings(secs(30))).lease(holder, Memory::default());
         self.hold(who);
     }
 }

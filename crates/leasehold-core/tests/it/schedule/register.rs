@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use leasehold_core::backend::{Expected, Version};
+use leasehold_core::edit::{self, Force};
 use leasehold_core::lease::{Reply, Request, Seen};
-use leasehold_core::mutex::{self, Force};
-use leasehold_core::once;
 use leasehold_core::record::{Record, WriteId};
 
 use super::EPOCH_MS;
@@ -90,8 +89,7 @@ impl Register {
     pub(super) fn force(&mut self, time: Duration) {
         let force = Force { by: "an operator".into(), reason: "stuck".into(), unix_ms: 7 };
         let before = self.record().expect("there is a record");
-        let after =
-            mutex::force_release(&before, &force, WriteId(u128::from(self.versions) << 100));
+        let after = edit::force_release(&before, &force, WriteId(u128::from(self.versions) << 100));
         self.put(after.encode(), time);
     }
 
@@ -99,6 +97,6 @@ impl Register {
     pub(super) fn reset(&mut self, time: Duration) {
         let before = self.record().expect("there is a record");
         let write = WriteId(u128::from(self.versions) << 100);
-        self.put(once::reset(&before, "an operator", "again", 7, write).encode(), time);
+        self.put(edit::reset(&before, "an operator", "again", 7, write).encode(), time);
     }
 }

@@ -1,0 +1,10 @@
+//! The state machine with the primitive that a world chooses.
+
+use leasehold_core::lease::{self, inspect};
+use leasehold_core::primitive::Any;
+
+pub(crate) type Lease = lease::Lease<Any>;
+pub(crate) type Input = lease::Input<Any>;
+pub(crate) type Output = lease::Output<Any>;
+pub(crate) type Event = lease::Event<Any>;
+pub(crate) type View<'a> = inspect::View<'a, Any>;
