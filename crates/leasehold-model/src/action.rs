@@ -126,7 +126,7 @@ impl World {
         // it is a delay, and each of their steps may be delayed anyway.
         let held = matches!(client.lease.stage(), Stage::Held(_));
         let hopes = matches!(client.lease.stage(), Stage::Acquiring { .. });
-        if bounds.suspicions && (held || (hopes && client.lease.open().len() > 0)) {
+        if bounds.suspicions && (held || (hopes && !client.lease.open().is_empty())) {
             all.push(Action::Pause(who));
         }
     }

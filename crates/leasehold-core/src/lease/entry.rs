@@ -175,7 +175,6 @@ impl<P: Primitive> Entry<P> {
                     None => false,
                 }
             }
-            (Some(Ending::Undone), _) => false,
             // It was held when the user let go. Whether our own release landed before the next holder
             // came or the lease ran out afterwards makes no difference to them; being forced out, or
             // the record's being deleted, does.
@@ -184,7 +183,7 @@ impl<P: Primitive> Entry<P> {
             }
             // Here it does: only by our own release it is known that nobody came before it.
             (None, ToTheEnd::Doubted) => ended == Some(Ended::Released),
-            (None, ToTheEnd::NotHeld) => false,
+            (Some(Ending::Undone), _) | (None, ToTheEnd::NotHeld) => false,
         };
         if is_freed { Release::Freed } else { Release::NotHeld }
     }
