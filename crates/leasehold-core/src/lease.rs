@@ -316,7 +316,7 @@ impl<P: Primitive> Lease<P> {
                 if was_write && reading != Reading::Unchanged {
                     self.entry.link.back_off(self.is_waiter(), cx.now.moment, cx.ids);
                 }
-                // A store that shows nothing and takes no write, such as a full disk, is as good as away.
+                // A store that shows nothing and takes no write, such as a full disk, is away.
                 let register = &self.entry.link.register;
                 if register.open().is_empty() && !register.is_absent() {
                     self.entry.link.pace.recovered();
@@ -462,7 +462,7 @@ impl<P: Primitive> Lease<P> {
         let is_doubted = self.suspect || !self.entry.link.register.open().is_empty();
         if is_doubted || self.entry.ask.is_some() || early.is_zero() {
             let sent = self.entry.renew(Duration::ZERO, left, cx.now, cx.ids);
-            planted!(SavedWhenSent: if let (Some((n, _)), true) = (&self.entry.ask, sent.is_some()) {
+            planted!(SavedWhenSent: if let (Some((n, _)), Some(_)) = (&self.entry.ask, &sent) {
                 cx.tell(Event::Asked(*n)); });
             cx.send(sent);
         } else {
