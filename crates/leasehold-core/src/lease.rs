@@ -332,8 +332,9 @@ impl<P: Primitive> Lease<P> {
         self.suspect &= !attempt.clean;
         planted!(SuspicionSettledByAny: self.suspect = false);
         planted!(GrantDespitePause: let attempt = Attempt { clean: true, ..attempt });
-        let deadline = Deadline::of_write(attempt.sent, self.entry.settings.ttl);
-        planted!(DeadlineFromReply: let deadline = Deadline::of_write(now, self.entry.settings.ttl));
+        let ttl = self.entry.settings.ttl;
+        let deadline = Deadline::of_write(attempt.sent, ttl);
+        planted!(DeadlineFromReply: let deadline = Deadline::of_write(now, ttl));
         planted!(RenewedAfterDeadline: if self.phase == Phase::Lost {
             self.phase = Phase::Held(deadline); });
         match self.phase {
