@@ -8,5 +8,6 @@ mod any;
 mod deadline;
 mod fuzz;
 mod once;
+mod parts;
 mod record;
 mod schedule;
