@@ -2,21 +2,21 @@
 //! first failure ends it.
 
 use crate::sh::{self, Result, cargo};
-use crate::{planted, test, tidy};
+use crate::{planted, platforms, test, tidy};
 
 /// The checks, then the tests.
 pub(crate) fn run() -> Result {
-    let licences_checked = checks()?;
+    let missed = checks()?;
     println!("\n=== tests");
     let mut report = test::measure(&[])?;
-    if !licences_checked {
-        report.note("licences: cargo-deny is not installed");
+    for part in &missed {
+        report.note(part);
     }
     report.close()
 }
 
-/// All but the tests. Whether the licences could be checked too.
-pub(crate) fn checks() -> Result<bool> {
+/// All but the tests. Returns what could not be checked on this machine, and why.
+pub(crate) fn checks() -> Result<Vec<String>> {
     let mut times = Vec::new();
     let mut step = |name: &str, work: &mut dyn FnMut() -> Result| {
         println!("\n=== {name}");
@@ -38,17 +38,19 @@ pub(crate) fn checks() -> Result<bool> {
     step("library with a bucket alone", &mut || sh::run(&mut cargo(&bucket)))?;
     let database = [&bare[..], &["--features", "spanner"]].concat();
     step("library with a database alone", &mut || sh::run(&mut cargo(&database)))?;
+    let mut missed = platforms::check(&mut step)?;
     step("documentation", &mut documentation)?;
-    let mut licences_checked = false;
     step("licences", &mut || {
-        licences_checked = licences()?;
+        if !licences()? {
+            missed.push("licences: cargo-deny is not installed".into());
+        }
         Ok(())
     })?;
     println!("\n=== times");
     for line in &times {
         println!("{line}");
     }
-    Ok(licences_checked)
+    Ok(missed)
 }
 
 fn documentation() -> Result {

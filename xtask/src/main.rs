@@ -6,6 +6,7 @@ mod ci;
 mod fuzz;
 mod model;
 mod planted;
+mod platforms;
 mod servers;
 mod sh;
 mod sim;
@@ -18,7 +19,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [FILTER..]   build everything, run every test, say what did not run
-  checks            format, tidy, lints, documentation, licences
+  checks            format, tidy, lints, other platforms, documentation, licences
   ci                `checks`, then `test`
   tidy              check the house rules that a program can check
   bench [WHAT]      measure, and assert nothing: files, gcs, or `gcs PART`

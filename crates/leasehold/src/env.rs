@@ -11,15 +11,25 @@
 
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
-use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, SystemTime};
 use std::{fmt, io, mem, process, thread};
 
 use leasehold_core::backend::BoxFuture;
-use leasehold_core::deadline::{Moment, Now};
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use leasehold_core::deadline::Now;
 use tokio::io::AsyncWrite;
 use tokio::runtime::{Builder, Handle, Runtime};
+
+use self::os::{as_file, moment, node, user};
+
+/// What the operating system decides: the two steady clocks, and who this process is.
+#[cfg_attr(target_os = "linux", path = "env/linux.rs")]
+#[cfg_attr(target_os = "macos", path = "env/macos.rs")]
+#[cfg_attr(windows, path = "env/windows.rs")]
+mod os;
+#[cfg(unix)]
+#[path = "env/unix.rs"]
+mod unix;
 
 /// Where a client gets time, randomness and its threads from.
 pub trait Env: fmt::Debug + Send + Sync + 'static {
@@ -56,10 +66,7 @@ pub struct Host;
 impl Env for Host {
     fn now(&self) -> Now {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Now {
-            moment: Moment { boot: clock(ClockId::Boottime), mono: clock(ClockId::Monotonic) },
-            unix_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-        }
+        Now { moment: moment(), unix_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
     }
 
     fn unique(&self) -> u128 {
@@ -148,8 +155,7 @@ pub fn runtime() -> io::Result<Runtime> {
     // Where the first thread cannot be made, tokio panics, but for one thing: writing to a file. Once
     // it has one, work that gets no thread of its own waits for it.
     let (_reader, writer) = io::pipe()?;
-    let mut file =
-        tokio::fs::File::from_std(std::fs::File::from(std::os::fd::OwnedFd::from(writer)));
+    let mut file = tokio::fs::File::from_std(as_file(writer));
     runtime.block_on(async {
         poll_fn(|cx| Pin::new(&mut file).poll_write(cx, b".")).await.map_err(|_| {
             let why = "this process may not have another thread";
@@ -160,34 +166,9 @@ pub fn runtime() -> io::Result<Runtime> {
     Ok(runtime)
 }
 
-fn clock(id: ClockId) -> Duration {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(id);
-    Duration::new(u64::try_from(tv_sec).unwrap_or(0), u32::try_from(tv_nsec).unwrap_or(0))
-}
-
 /// Who this process is, for people: `user@host:pid`.
 pub fn host_label() -> String {
-    let uname = rustix::system::uname();
-    format!("{}@{}:{}", user(), uname.nodename().to_string_lossy(), std::process::id())
-}
-
-/// Our user's name: from `/etc/passwd`, because the environment of cron, of a pod and of a CI job has
-/// none and that of `su` another's. Where it stands in a directory on the network it is taken from the
-/// environment: asking that could take as long as the network likes.
-fn user() -> &'static str {
-    static USER: OnceLock<String> = OnceLock::new();
-    USER.get_or_init(|| {
-        let uid = rustix::process::geteuid().as_raw().to_string();
-        let passwd = std::fs::read("/etc/passwd").unwrap_or_default();
-        let passwd = String::from_utf8_lossy(&passwd);
-        let is_ours = |line: &&str| line.split(':').nth(2) == Some(&uid);
-        let name = passwd.lines().find(is_ours).and_then(|line| line.split(':').next());
-        let name = name.filter(|name| !name.is_empty()).map(str::to_owned);
-        let told = |name| std::env::var(name).ok().filter(|name| !name.is_empty());
-        name.or_else(|| told("USER"))
-            .or_else(|| told("LOGNAME"))
-            .unwrap_or_else(|| format!("uid-{uid}"))
-    })
+    format!("{}@{}:{}", user(), node(), std::process::id())
 }
 
 /// Runs blocking file work beside the driver, on the driver's runtime.

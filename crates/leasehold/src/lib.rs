@@ -50,6 +50,11 @@ macro_rules! planted {
     ($($nothing:tt)*) => {};
 }
 
+#[cfg(all(feature = "file", not(unix)))]
+compile_error!(
+    "the feature `file` needs Unix: depend on leasehold with `default-features = false`"
+);
+
 pub mod backend;
 mod client;
 mod connect;

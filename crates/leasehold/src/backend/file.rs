@@ -92,9 +92,10 @@ mod fuzz;
 mod layout;
 mod listing;
 mod liveness;
+mod os;
 mod rights;
 mod store;
-mod watch;
+mod targets;
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -111,8 +112,9 @@ use leasehold_core::backend::{
 pub(crate) use self::filesystem::HostId;
 use self::filesystem::failure;
 use self::layout::Tag;
+use self::os::watch::{Subscription, Watcher};
 use self::store::{Look, Store, lock};
-use self::watch::{Subscription, Targets, Watcher};
+use self::targets::Targets;
 use crate::connect::address::percent_encode;
 use crate::env::{Env, Host, blocking};
 
@@ -186,7 +188,7 @@ impl Backend for FileBackend {
             least_write_interval: Duration::ZERO,
             clock_uncertainty: Duration::ZERO,
             least_poll: Duration::from_millis(10),
-            notifies: self.inner.store.is_local,
+            notifies: self.inner.store.is_local && os::NOTIFIES,
         }
     }
 

@@ -5,14 +5,15 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use leasehold_core::backend::Key;
-use rustix::fd::OwnedFd;
-use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Mode, OFlags};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::filesystem::{
-    NEW_FILE, PRIVATE_DIRECTORY, PRIVATE_FILE, names, open_directory, open_made, retrying, sync,
+    NEW_FILE, PRIVATE_DIRECTORY, PRIVATE_FILE, open_directory, open_made, retrying, sync,
 };
 use super::layout::{self, Entry, Head, MOST_READ, NAME, State};
+use super::os::{self, names};
 use super::rights::Rights;
 
 /// Reads at most `most` bytes of a regular file, and says how long it is.
@@ -49,7 +50,7 @@ pub(super) fn write(
 fn finish(file: OwnedFd, content: &[u8]) -> Result<(), Errno> {
     let mut file = File::from(file);
     file.write_all(content).map_err(|e| errno(&e))?;
-    retrying(|| fs::fdatasync(&file))
+    retrying(|| os::sync_content(file.as_fd()))
 }
 
 /// By how much a state may be longer than the one before it without needing new space: the longest
@@ -65,7 +66,7 @@ pub(super) fn room(length: usize) -> u64 {
 /// none: then a later state may need space when it is written.
 fn reserve(file: &OwnedFd, room: u64) {
     if room > 0 {
-        let _ = retrying(|| fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, room));
+        let _ = retrying(|| os::reserve(file, room));
     }
 }
 

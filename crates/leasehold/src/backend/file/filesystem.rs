@@ -1,15 +1,15 @@
 //! The ground under the directory: which file systems will do, what this host calls itself, how a
 //! directory is made to last, and what an error number means to the caller.
 
-use std::ffi::CStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use leasehold_core::backend::{BackendError, Fate, Trouble};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{self, Mode, OFlags, RawDir};
+use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::os;
 use super::rights::Rights;
 
 /// How every directory is opened: itself, never what a symbolic link in its place points to.
@@ -65,7 +65,7 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), Errno> {
 
 /// Makes a file's content and size, or a directory's entries, durable.
 pub(super) fn sync(file: impl AsFd) -> Result<(), Errno> {
-    retrying(|| fs::fsync(file.as_fd()))
+    retrying(|| os::sync(file.as_fd()))
 }
 
 /// Repeats a call that a signal interrupted before it did anything.
@@ -76,27 +76,6 @@ pub(super) fn retrying<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<
             other => return other,
         }
     }
-}
-
-/// The names in a freshly opened directory, in no order. Those that are not UTF-8 are spelt as well as
-/// can be: they are not ours, and keep a directory from being empty.
-///
-/// Not a snapshot: POSIX promises only that an entry that stays is listed, and that nothing is
-/// listed that was not there at some moment of the listing.
-pub(super) fn names(directory: &OwnedFd) -> Result<Vec<String>, Errno> {
-    let mut buffer = Vec::with_capacity(16 * 1024);
-    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-    let mut found = Vec::new();
-    while let Some(entry) = entries.next() {
-        let name: &CStr = match &entry {
-            Ok(entry) => entry.file_name(),
-            Err(errno) => return Err(*errno),
-        };
-        if name != c"." && name != c".." {
-            found.push(name.to_string_lossy().into_owned());
-        }
-    }
-    Ok(found)
 }
 
 /// Makes `path` a directory, with its parents, and each new entry durable.
@@ -145,12 +124,9 @@ pub(super) fn resolve(path: &Path) -> Result<(PathBuf, PathBuf), (PathBuf, Errno
 
 /// Refuses a file system whose `rename` or whose locks are not decided by this host's kernel.
 pub(super) fn check(path: &Path, allow_network: bool) -> Result<(), BackendError> {
-    let stat = fs::statfs(path)
+    let name = os::remote(path)
         .map_err(|e| failure(Fate::NotSent, "learn the file system of", path, e))?;
-    // The number is 32 bits wide; some platforms hand it out with its sign extended.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-    let magic = stat.f_type as u32;
-    let Some(name) = remote(magic).filter(|_| !allow_network) else { return Ok(()) };
+    let Some(name) = name.filter(|_| !allow_network) else { return Ok(()) };
     Err(BackendError::not_sent(
         Trouble::Invalid,
         format!(
@@ -161,34 +137,6 @@ pub(super) fn check(path: &Path, allow_network: bool) -> Result<(), BackendError
             path.display()
         ),
     ))
-}
-
-/// The name of a file system that other machines may share, by its magic number.
-///
-/// A list of what to refuse and not of what to accept: new local file systems appear often, and the
-/// protocol asks nothing unusual of them.
-fn remote(magic: u32) -> Option<&'static str> {
-    Some(match magic {
-        0x6969 => "NFS",
-        0xFF53_4D42 | 0xFE53_4D42 | 0x517B => "SMB (CIFS)",
-        0x5346_414F | 0x6B41_4653 => "AFS",
-        0x00C3_6400 => "Ceph",
-        0x0102_1997 => "9p (a directory of a virtual machine's host, or of Windows under WSL)",
-        0x6573_5546 => "FUSE (sshfs, gcsfuse, s3fs, virtiofs or the like)",
-        0x0BD0_0BD0 => "Lustre",
-        0x4750_4653 => "GPFS",
-        0x7461_636F => "OCFS2",
-        0x0116_1970 => "GFS2",
-        0x7375_7245 => "Coda",
-        0x564C => "NCP",
-        0x786F_4256 => "a VirtualBox shared folder",
-        0xBACB_ACBC => "a VMware shared folder",
-        0x7C7C_6673 => "a Parallels shared folder",
-        0x1983_0326 => "BeeGFS",
-        0x2003_0528 => "OrangeFS (PVFS2)",
-        0xAAD7_AAEA => "Panasas",
-        _ => return None,
-    })
 }
 
 /// What names this running kernel and its steady clock: equal on two sides, both read one clock.
@@ -203,16 +151,9 @@ pub(crate) struct HostId {
 impl HostId {
     /// This host, or `None` where the kernel does not say.
     pub(crate) fn here() -> Option<HostId> {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let time = match std::fs::read_link("/proc/self/ns/time") {
-            Ok(link) => link.to_str()?.to_owned(),
-            // Before Linux 5.6 there is one time namespace.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => "-".to_owned(),
-            Err(_) => return None,
-        };
-        let host = HostId { boot: boot.trim().to_owned(), time };
+        let (boot, time) = os::boot_and_clock()?;
         let plain = |s: &str| !s.is_empty() && s.len() <= 64 && !s.contains([' ', '\n']);
-        (plain(&host.boot) && plain(&host.time)).then_some(host)
+        (plain(&boot) && plain(&time)).then_some(HostId { boot, time })
     }
 }
 

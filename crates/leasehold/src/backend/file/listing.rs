@@ -8,9 +8,10 @@ use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
 
 use super::files;
-use super::filesystem::{self, failure, names};
+use super::filesystem::{self, failure};
 use super::layout::{self, Decoded, NAME};
 use super::liveness::{self, OLD};
+use super::os::names;
 use super::store::{Look, Store};
 use crate::env::{Env, Host};
 

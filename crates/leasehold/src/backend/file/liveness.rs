@@ -158,7 +158,7 @@ pub(super) fn sweep(
 ) -> Result<(), Errno> {
     let directory = open_directory(&root.join(ALIVE))?;
     let (mut idle, mut old) = (vec![], vec![]);
-    for name in super::filesystem::names(&directory)? {
+    for name in super::os::names(&directory)? {
         let Some(id) = hex(&name) else { continue };
         let Ok(stat) = fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         let age = age(stat.st_mtime);

@@ -13,9 +13,10 @@ use rustix::fs;
 use rustix::io::Errno;
 
 use super::files::{self, Keep};
-use super::filesystem::{self, HostId, failure, names, sync};
+use super::filesystem::{self, HostId, failure, sync};
 use super::layout::{self, Entry, Head, MOST_READ, Stamp, State, Tag, Writer};
 use super::liveness::{self, Alive};
+use super::os::names;
 use super::rights::Rights;
 use crate::env::{Env, Host};
 

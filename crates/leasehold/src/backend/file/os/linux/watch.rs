@@ -9,7 +9,6 @@
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,22 +18,12 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::backend::file::targets::Targets;
 use crate::env::blocking;
-
-/// What one waiter wants to hear of.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Targets {
-    /// The key's directory, or the one that it will appear in.
-    pub(super) directory: PathBuf,
-    /// Whether it is above the directory of all locks, which is not there yet.
-    pub(super) is_above: bool,
-    /// The liveness file of the newest state's writer.
-    pub(super) writer: Option<PathBuf>,
-}
 
 /// The way to the watching task.
 #[derive(Debug)]
-pub(super) struct Watcher {
+pub(in crate::backend::file) struct Watcher {
     orders: mpsc::UnboundedSender<Order>,
     last: AtomicU64,
 }
@@ -51,7 +40,7 @@ struct Wakes {
 }
 
 /// A waiter's place; given up when dropped.
-pub(super) struct Subscription {
+pub(in crate::backend::file) struct Subscription {
     id: u64,
     wakes: Wakes,
     orders: mpsc::UnboundedSender<Order>,
@@ -59,12 +48,12 @@ pub(super) struct Subscription {
 
 impl Subscription {
     /// Returns after something happened in the directory.
-    pub(super) async fn directory(&self) {
+    pub(in crate::backend::file) async fn directory(&self) {
         self.wakes.directory.notified().await;
     }
 
     /// Returns after somebody closed the writer's liveness file.
-    pub(super) async fn writer(&self) {
+    pub(in crate::backend::file) async fn writer(&self) {
         self.wakes.writer.notified().await;
     }
 }
@@ -78,7 +67,7 @@ impl Drop for Subscription {
 impl Watcher {
     /// Starts the task on the caller's runtime; it ends when the value is dropped, or with the
     /// runtime. `None` where the kernel has no more instances to give.
-    pub(super) fn start() -> Option<Watcher> {
+    pub(in crate::backend::file) fn start() -> Option<Watcher> {
         let fd = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
         let (orders, inbox) = mpsc::unbounded_channel();
         tokio::spawn(serve(Arc::new(fd), inbox));
@@ -86,13 +75,16 @@ impl Watcher {
     }
 
     /// Whether the task has ended, with its runtime.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::backend::file) fn has_ended(&self) -> bool {
         self.orders.is_closed()
     }
 
     /// Starts watching. When this returns, nothing that happens from now on is missed. `None` where
     /// it cannot be watched.
-    pub(super) async fn subscribe(&self, targets: Targets) -> Option<Subscription> {
+    pub(in crate::backend::file) async fn subscribe(
+        &self,
+        targets: Targets,
+    ) -> Option<Subscription> {
         let id = self.last.fetch_add(1, Ordering::Relaxed);
         let subscription =
             Subscription { id, wakes: Wakes::default(), orders: self.orders.clone() };
