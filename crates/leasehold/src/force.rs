@@ -16,6 +16,7 @@ use crate::status::{checked, lease_of, remedy};
 /// What forcing a lock came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
+#[must_use = "it says whether a lock was released"]
 pub enum Forced {
     /// It was taken from this holder. The token rose to `token`, so that whatever the holder still
     /// sends is older than what comes next.

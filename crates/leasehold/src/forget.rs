@@ -16,6 +16,7 @@ use crate::status::{checked, lease_of, remedy};
 /// What forgetting a name came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
+#[must_use = "it says whether the record was removed"]
 pub enum Forgotten {
     /// Its record is removed.
     Removed {

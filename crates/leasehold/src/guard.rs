@@ -50,6 +50,27 @@ impl Standing {
 /// panic. Nobody waits for it then ([`Client::close`](crate::Client::close) does); should it fail,
 /// the lease ends after its ttl. In a forked child the guard counts as not held, and dropping it
 /// does nothing.
+///
+/// A guard that is not kept is dropped at once, with the lock. The compiler says so:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// # async fn deploy(client: leasehold::Client) -> Result<(), leasehold::Error> {
+/// client.mutex("deploy").acquire().await?; // released at the end of this line
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Kept, it is held to the end of its scope:
+///
+/// ```
+/// #![deny(unused_must_use)]
+/// # async fn deploy(client: leasehold::Client) -> Result<(), leasehold::Error> {
+/// let _guard = client.mutex("deploy").acquire().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "the lock is released as soon as the guard is dropped"]
 pub struct Guard {
     pub(crate) shared: Arc<Shared>,
     pub(crate) key: Key,
@@ -239,6 +260,7 @@ impl fmt::Debug for Guard {
 
 /// The deadlines of a guard, one after another.
 #[derive(Debug, Clone)]
+#[must_use = "it tells of nothing before `next` is called"]
 pub struct Renewals {
     standing: watch::Receiver<Standing>,
     told: Option<Deadline>,

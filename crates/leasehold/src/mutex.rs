@@ -20,6 +20,7 @@ use crate::once::Failed;
 /// A lock by name. Made by [`Client::mutex`]; acquiring it any number of times, one after another or
 /// at once, is fine: every acquisition is a rival of every other, also within one process.
 #[derive(Clone)]
+#[must_use = "nothing is acquired before one of its methods is awaited"]
 pub struct Mutex {
     pub(crate) client: Client,
     pub(crate) name: String,
@@ -34,6 +35,7 @@ pub(crate) type OnWait = Arc<dyn Fn(&Waiting) + Send + Sync>;
 
 /// What an attempt that does not wait came to. That another holds is an outcome, not an error.
 #[derive(Debug)]
+#[must_use = "it may hold the lock, which is released as soon as it is dropped"]
 pub enum Attempt {
     /// It is ours.
     Acquired(Guard),

@@ -27,6 +27,7 @@ type Needed = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 /// later one replaced never does, as far as the record remembers (64 keys). `docs/once.md` says what is
 /// promised and how to write a section that can be resumed.
 #[derive(Clone)]
+#[must_use = "nothing runs before one of its methods is awaited"]
 pub struct Once {
     lock: Mutex,
     what: once::Once,
@@ -36,6 +37,7 @@ pub struct Once {
 
 /// What [`Once::run`] came to.
 #[derive(Debug)]
+#[must_use = "it says whether this call ran it, and with what result"]
 pub enum Ran<T> {
     /// It ran here, now, and its completion is recorded.
     Now(T),
@@ -51,6 +53,7 @@ pub enum Ran<T> {
 
 /// What [`Once::begin`] came to.
 #[derive(Debug)]
+#[must_use = "it may be a run, which is interrupted as soon as it is dropped"]
 pub enum Begun {
     /// It is ours to do.
     Section(Section),

@@ -16,6 +16,7 @@ use crate::status::{checked, lease_of, remedy, used_as};
 /// The outcome of a [reset](Client::reset).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
+#[must_use = "it says whether a completion was forgotten"]
 pub enum Reset {
     /// It was forgotten, with all earlier keys: whatever its key, it runs again.
     Forgotten {

@@ -137,7 +137,7 @@ pub(crate) async fn in_the_queue(s: &Setup) {
     }
     pass(secs(5)).await;
     assert_eq!(store.counts().writes, 0);
-    other.client.force_release("x", "a test").await.expect("forced");
+    drop(other.client.force_release("x", "a test").await.expect("forced"));
     drop(guard);
     let mut won = vec![];
     for (n, waiter) in waiters.into_iter().enumerate() {
@@ -160,5 +160,5 @@ pub(crate) async fn in_real_time(s: &Setup) {
         drop(acquired);
     }
     soon("settled", a.close()).await;
-    got(&b, "x").await;
+    drop(got(&b, "x").await);
 }

@@ -91,7 +91,7 @@ pub(crate) async fn legible_token_is_kept(s: &Setup) {
     let future = 9_000_000_000_000_u64;
     let bytes = format!(r#"{{"leasehold":1,"kind":"mutex","token":{future},"holders":3}}"#);
     plant(&s.backend(), "x", bytes.as_bytes()).await;
-    client.force_release("x", "a test").await.expect("repaired");
+    drop(client.force_release("x", "a test").await.expect("repaired"));
     assert!(got(&client, "x").await.token() > FencingToken(future));
 }
 

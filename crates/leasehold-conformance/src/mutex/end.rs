@@ -25,7 +25,7 @@ pub(crate) async fn dropped_outside_a_runtime(s: &Setup) {
         })
         .expect("a thread");
     is_done.recv_timeout(secs(30)).expect("dropped without a panic");
-    soon("the lock is released", acquired(&b, "x")).await;
+    drop(soon("the lock is released", acquired(&b, "x")).await);
 }
 
 /// A panic in the critical section unwinds through the guard, which releases.
@@ -38,7 +38,7 @@ pub(crate) async fn dropped_in_a_panic(s: &Setup) {
         std::panic::resume_unwind(Box::new("on purpose"));
     }));
     assert!(panicked.is_err());
-    soon("the lock is released", acquired(&b, "x")).await;
+    drop(soon("the lock is released", acquired(&b, "x")).await);
 }
 
 /// A runtime is shut down while a task has a guard and another waits for the lock: tokio drops both
@@ -63,7 +63,7 @@ pub(crate) async fn dropped_in_a_shutdown(s: &Setup) {
     assert!(guard.token() > token);
     released(guard).await;
     soon("all is settled", a.close()).await;
-    got(&b, "x").await;
+    drop(got(&b, "x").await);
 }
 
 /// `close` waits for the releases of dropped guards, so that a short program can end.
@@ -92,7 +92,7 @@ pub(crate) async fn release_hits_nobody_else(s: &Setup) {
     for by_drop in [false, true] {
         let guard = acquired(&a, "x").await;
         let also = guard.renewals();
-        b.force_release("x", "a test").await.expect("forced");
+        drop(b.force_release("x", "a test").await.expect("forced"));
         let next = soon("the next", acquired(&b, "x")).await;
         let before = stored(&s.backend(), "x").await.expect("a record");
         if by_drop {
@@ -153,7 +153,7 @@ pub(crate) async fn listeners_may_go(s: &Setup) {
     let lost = Arc::new(guard);
     let waits = Arc::clone(&lost);
     let waiting = tokio::spawn(async move { waits.lost().await });
-    s.client().await.force_release("x", "a test").await.expect("forced");
+    drop(s.client().await.force_release("x", "a test").await.expect("forced"));
     let error = soon("the listener hears", waiting).await.expect("no panic");
     assert_eq!(error.kind(), ErrorKind::Lost);
     let guard: Guard = Arc::into_inner(lost).expect("the last one");

@@ -61,7 +61,7 @@ pub(crate) async fn lost_guard_blocks_nobody(s: &Setup) {
     let mutex = client.mutex("x");
     let waiter = tokio::spawn(async move { mutex.acquire().await });
     pass(millis(20)).await;
-    s.client().await.force_release("x", "a test").await.expect("forced");
+    drop(s.client().await.force_release("x", "a test").await.expect("forced"));
     let guard = soon("the next in the queue", waiter).await.expect("no panic").expect("the lock");
     assert!(guard.is_held() && !lost.is_held() && guard.token() > lost.token());
     assert_eq!(lost.release().await.expect_err("it was lost").kind(), ErrorKind::Lost);
@@ -78,7 +78,7 @@ pub(crate) async fn try_tells_the_holder(s: &Setup) {
     assert_eq!(holder.id, guard.holder());
     assert!(holder.to_string().contains("alice"), "{holder}");
     released(guard).await;
-    got(&b, "x").await;
+    drop(got(&b, "x").await);
 }
 
 /// Whoever waits for a time waits that long and not much longer, and is told who was in the way.
@@ -98,7 +98,7 @@ pub(crate) async fn wait_ends_in_time(s: &Setup) {
     assert_eq!(error.kind(), ErrorKind::Timeout);
     // And whoever gave up is in nobody's way.
     released(guard).await;
-    got(&b, "x").await;
+    drop(got(&b, "x").await);
 }
 
 /// `run` releases when the section is done, gives what it returned, and stops a section whose lock
@@ -120,7 +120,7 @@ pub(crate) async fn run_stops_the_section(s: &Setup) {
             .await
     });
     let token = soon("the section begins", is_inside).await.expect("the section runs");
-    b.force_release("x", "a test").await.expect("forced");
+    drop(b.force_release("x", "a test").await.expect("forced"));
     let error = soon("the section is stopped", section).await.expect("no panic");
     let error = error.expect_err("it was lost");
     assert_eq!(error.kind(), ErrorKind::Lost);

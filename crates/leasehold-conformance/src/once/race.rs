@@ -103,7 +103,7 @@ pub(crate) async fn lost_run_is_stopped(s: &Setup) {
         once.run(section).await
     });
     soon("it runs", began.notified()).await;
-    b.force_release("schema", "a test").await.expect("forced");
+    drop(b.force_release("schema", "a test").await.expect("forced"));
     let error = soon("it is stopped", running).await.expect("no panic").expect_err("it was lost");
     assert_eq!(error.kind(), ErrorKind::Lost, "{error}");
     let next = begun(&b.once("schema")).await;

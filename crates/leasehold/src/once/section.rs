@@ -17,6 +17,7 @@ use crate::holder::Span;
 /// The run of something that is to be done once, while it is ours to do.
 ///
 /// **Dropping** it without saying how it ended leaves it interrupted: whoever comes next resumes it.
+#[must_use = "the run is interrupted as soon as the section is dropped"]
 pub struct Section {
     guard: Guard,
     run: Option<Outcome>,

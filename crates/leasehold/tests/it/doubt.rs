@@ -68,7 +68,7 @@ async fn a_section_that_ends_in_doubt_is_lost_if_another_came() {
     let section = lock.run(async |_| {
         host.step_wall(5_000);
         host.sleep(Duration::from_millis(1_500)).await;
-        other.force_release("x", "a pause that no clock counts").await.unwrap();
+        drop(other.force_release("x", "a pause that no clock counts").await.unwrap());
         other.mutex("x").acquire().await.unwrap()
     });
     let lost = section.await.unwrap_err();

@@ -192,7 +192,7 @@ async fn a_lost_answer_does_not_reset_twice() -> Result<(), leasehold::Error> {
         let store = Arc::new(MemoryBackend::default());
         let client = Client::new(Arc::clone(&store) as Arc<dyn Backend>)?;
         let once = client.once("x");
-        once.run(async |_| Ok::<_, String>(())).await?;
+        drop(once.run(async |_| Ok::<_, String>(())).await?);
         let before = client.status("x").await?.token.expect("there is a record");
         let (has_lost, held) = (AtomicBool::new(false), Mutex::new(None));
         let lossy = Lossy { store, meanwhile, has_lost, held };

@@ -121,7 +121,7 @@ async fn a_completion_that_meets_anothers_record_is_superseded() {
     let client = client(&Arc::new(MemoryBackend::default()));
     let once = client.once("schema");
     let leasehold::Begun::Section(late) = once.begin().await.expect("ours") else { panic!() };
-    client.force_release("schema", "a test").await.expect("forced");
+    drop(client.force_release("schema", "a test").await.expect("forced"));
     let leasehold::Begun::Section(next) = once.begin().await.expect("ours") else { panic!() };
     assert_eq!(next.resumed(), Some(late.token()));
     let error = late.done(None).await.expect_err("it is not ours");
