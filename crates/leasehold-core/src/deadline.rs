@@ -192,6 +192,11 @@ pub fn retry_after(n: u64, first: Duration) -> Duration {
     first.saturating_mul(1 << doublings).min(RETRY_MAX.max(first))
 }
 
+/// How long one change by a person (break, reset, delete) is tried. A person waits for the answer, so it
+/// is short; and it is long enough to win the race against a holder that renews, and to outlast a short
+/// failure of the store.
+pub const EDIT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long the recording of a completion is tried: four ttls. It is longer than a release, because
 /// what is not recorded is done again; nothing depends on its being short, because it is recorded only
 /// on a record that nobody else has touched.

@@ -9,12 +9,13 @@
 //! | [`backend`] | the contract of a store: a linearizable register per key |
 //! | [`record`] | what stands under a key, and its one encoding |
 //! | [`deadline`] | when a holder must stop and when a waiter may start: every margin and its reason |
-//! | [`change`], [`edit`] | what holders, and what persons, do to a record |
+//! | [`change`] | what holders do to a record |
 //! | [`register`] | part of a machine: what was read, what may still land, what a reply proves |
 //! | [`silence`] | part of a machine: since when a holder shows no sign of life |
 //! | [`pace`] | part of a machine: polls, backoff, courtesy, write limits; no promise rests on it |
 //! | [`link`] | the three parts together: how a machine speaks with the store |
 //! | [`lease`] | one acquisition from first look to release, as a state machine on these parts |
+//! | [`edit`] | one change by a person (break, reset, delete), as a state machine on these parts |
 //! | [`primitive`] | the seam: what a primitive decides |
 //! | [`mutex`], [`once`] | the primitives |
 //!

@@ -283,6 +283,15 @@ impl Register {
         Some(self.send(Request::Write(on, record)))
     }
 
+    /// The state to delete, and the number of that request; `None` if no state is known. Whether it took
+    /// place shows in the next read.
+    pub fn send_delete(&mut self) -> Option<(u64, Expected)> {
+        let on = self.newest.as_ref()?.state.clone();
+        self.requests += 1;
+        self.outstanding = Some(Outstanding { number: self.requests, writes: None });
+        Some((self.requests, on))
+    }
+
     fn send(&mut self, request: Request) -> (u64, Request) {
         self.requests += 1;
         planted!(BlindRelease: let request = crate::planted::blind(request, false));

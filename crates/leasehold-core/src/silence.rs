@@ -9,6 +9,17 @@ use crate::deadline::{self, Moment};
 use crate::record::{FencingToken, Holder, HolderId, Record};
 use crate::register::Told;
 
+/// What is left of a lease, as far as one look can tell: zero if it may be taken over, `None` where the
+/// store neither tells an age nor proves that the writer has ended.
+pub fn at_one_look(holder: &Holder, told: &Told, facts: &Facts) -> Option<Duration> {
+    let (ttl, delay) = (holder.ttl(), holder.takeover_delay());
+    if told.orphaned && delay.is_zero() {
+        return Some(Duration::ZERO);
+    }
+    let over = deadline::takeover_age(ttl, delay, facts.clock_uncertainty);
+    told.age.map(|age| over.saturating_sub(age))
+}
+
 /// Since when a holder has been seen without a sign of life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sighting {

@@ -25,7 +25,7 @@ use crate::holder::HeldBy;
 use crate::mutex::{OnWait, Waiting};
 use crate::status::stopped;
 
-mod request;
+pub(crate) mod request;
 mod session;
 
 use session::Session;

@@ -4,14 +4,15 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leasehold_core::backend::{BoxFuture, Key, Reading, Version, Versioned};
-use leasehold_core::record::{BadRecord, FencingToken, Outcome, Record};
+use leasehold_core::backend::{BoxFuture, Key};
+use leasehold_core::edit::{DeleteEdit, DeleteResult};
+use leasehold_core::record::{FencingToken, Outcome};
 
 use crate::client::{Client, Shared};
-use crate::error::{Error, ErrorKind};
-use crate::force::{TRIES, be_patient};
+use crate::edit::{Words, perform};
+use crate::error::Error;
 use crate::holder::HeldBy;
-use crate::status::{checked, lease_of, remedy};
+use crate::status::{checked, remedy};
 
 /// What forgetting a name came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,14 +53,7 @@ pub enum Forgotten {
 pub struct Forget {
     client: Client,
     name: String,
-    rules: Rules,
-}
-
-#[derive(Clone, Copy, Default, Debug)]
-struct Rules {
-    once: bool,
-    token_may_fall: bool,
-    older_than: Option<Duration>,
+    change: DeleteEdit,
 }
 
 impl Client {
@@ -70,28 +64,28 @@ impl Client {
     /// The name can be used again like one that was never used. Its token starts from the store's clock
     /// in milliseconds, which is higher than every token before unless a holder came each millisecond.
     pub fn forget(&self, name: impl Into<String>) -> Forget {
-        Forget { client: self.clone(), name: name.into(), rules: Rules::default() }
+        Forget { client: self.clone(), name: name.into(), change: DeleteEdit::default() }
     }
 }
 
 impl Forget {
     /// Forgets also an outcome of `once`: whatever its key, it runs again.
     pub fn even_once(mut self) -> Forget {
-        self.rules.once = true;
+        self.change.even_once = true;
         self
     }
 
     /// Forgets also a name whose token is ahead of the clock. The next token is lower then: what compares
     /// tokens has to be reset too.
     pub fn token_may_fall(mut self) -> Forget {
-        self.rules.token_may_fall = true;
+        self.change.token_may_fall = true;
         self
     }
 
     /// Forgets it only if it has been free for this long: by the store's clock, or where it has none by
     /// the clocks of its last user and of this host.
     pub fn older_than(mut self, age: Duration) -> Forget {
-        self.rules.older_than = Some(age);
+        self.change.min_age = Some(age);
         self
     }
 }
@@ -102,82 +96,29 @@ impl IntoFuture for Forget {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let Forget { client, name, rules } = self;
+            let Forget { client, name, change } = self;
             let key = checked(&name)?;
             let shared = Arc::clone(&client.0);
-            let job = async move { forget(&shared, &key, rules).await };
+            let job = async move { forget(&shared, &key, change).await };
             client.0.on_driver(job).await
         })
     }
 }
 
-async fn forget(shared: &Shared, key: &Key, rules: Rules) -> Result<Forgotten, Error> {
-    // What a removal of which the answer was lost would mean.
-    let mut removed = None;
-    let mut trouble = None;
-    for _ in 0..TRIES {
-        let reading = shared.backend.read(key).await;
-        let reading = reading.map_err(|e| shared.backend_error("read", key, &e))?;
-        let Some(found) = &reading.record else {
-            return Ok(removed.unwrap_or(Forgotten::Absent));
-        };
-        let token = match judge(shared, key, rules, &reading, found)? {
-            Ok(token) => token,
-            Err(left_alone) => return Ok(left_alone),
-        };
-        match shared.backend.delete(key, &found.version).await {
-            Ok(true) => return Ok(Forgotten::Removed { token }),
-            // Another used it meanwhile: what it is now is looked at again.
-            Ok(false) => {}
-            Err(e) => {
-                removed = Some(Forgotten::Removed { token });
-                be_patient(shared, &e).await;
-                trouble = Some(e);
-            }
-        }
-    }
-    Err(match trouble {
-        Some(e) => shared.backend_error("forget", key, &e),
-        None => Error::new(
-            ErrorKind::Unavailable,
-            format!("cannot forget {key:?}: its record kept changing; it is in use"),
-        ),
+const WORDS: Words = Words {
+    verb: "forget",
+    not_known: "the store's answer was lost, and the record has moved on since: whether it \
+                was removed before that is not known",
+};
+
+async fn forget(shared: &Arc<Shared>, key: &Key, change: DeleteEdit) -> Result<Forgotten, Error> {
+    let result = perform(shared, key, change).await;
+    Ok(match result.map_err(|failed| WORDS.error(shared, key, failed, remedy))? {
+        DeleteResult::Deleted(token) => Forgotten::Removed { token },
+        DeleteResult::Absent => Forgotten::Absent,
+        DeleteResult::Held(party) => Forgotten::Held { holder: HeldBy::seen(&party, shared) },
+        DeleteResult::Once(outcome) => Forgotten::Once { outcome },
+        DeleteResult::Ahead(token) => Forgotten::Ahead { token },
+        DeleteResult::Young => Forgotten::Young,
     })
-}
-
-/// The token of a record that may be removed, or why it is left alone.
-fn judge(
-    shared: &Shared,
-    key: &Key,
-    rules: Rules,
-    reading: &Reading,
-    found: &Versioned,
-) -> Result<Result<FencingToken, Forgotten>, Error> {
-    let record =
-        Record::decode(&found.bytes).map_err(|bad| unusable(shared, key, &found.version, &bad))?;
-    let (token, now_ms) = (record.token, shared.env.now().unix_ms);
-    if let Some(holder) = record.holder() {
-        let (_, left) = lease_of(shared, found, holder);
-        return Ok(Err(Forgotten::Held { holder: HeldBy::new(holder, token, now_ms, left) }));
-    }
-    if let Some(least) = rules.older_than {
-        let since_ms = record.past.as_ref().map(|past| past.unix_ms);
-        let by_clock = since_ms.map(|ms| Duration::from_millis(now_ms.saturating_sub(ms)));
-        if found.age.or(by_clock).is_none_or(|age| age < least) {
-            return Ok(Err(Forgotten::Young));
-        }
-    }
-    if let (Some(outcome), false) = (record.outcome, rules.once) {
-        return Ok(Err(Forgotten::Once { outcome }));
-    }
-    if token.0 >= reading.unix_ms.unwrap_or(now_ms) && !rules.token_may_fall {
-        return Ok(Err(Forgotten::Ahead { token }));
-    }
-    Ok(Ok(token))
-}
-
-fn unusable(shared: &Shared, key: &Key, version: &Version, bad: &BadRecord) -> Error {
-    let (store, place) = (shared.backend.url(), shared.backend.locate_state(key, version));
-    let why = format!("cannot forget {key:?} at {store}: {bad}; {}", remedy(bad, &place));
-    Error::new(ErrorKind::Corrupt, why)
 }

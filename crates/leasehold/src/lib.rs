@@ -59,6 +59,7 @@ pub mod backend;
 mod client;
 mod connect;
 mod driver;
+mod edit;
 pub mod env;
 mod error;
 mod force;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use leasehold_core::backend::{Key, Versioned};
-use leasehold_core::deadline;
-use leasehold_core::record::{BadRecord, FencingToken, Holder, Kind, Outcome, Past, Record};
+use leasehold_core::record::{BadRecord, FencingToken, Kind, Outcome, Past, Record};
+use leasehold_core::register::Told;
+use leasehold_core::silence;
 
 use tokio::task::JoinSet;
 
@@ -204,29 +204,18 @@ pub(crate) fn used_as(kind: Kind) -> String {
     }
 }
 
-/// Whether the lease of a holder is over, and what is left of it, as far as one look can tell.
-pub(crate) fn lease_of(
-    shared: &Shared,
-    versioned: &Versioned,
-    holder: &Holder,
-) -> (bool, Option<Duration>) {
-    let uncertainty = shared.backend.facts().clock_uncertainty;
-    let over = deadline::takeover_age(holder.ttl(), holder.takeover_delay(), uncertainty);
-    let left = versioned.age.map(|age| over.saturating_sub(age));
-    let ended = versioned.orphaned && holder.takeover_delay_ms == 0;
-    let expired = ended || left.is_some_and(|left| left.is_zero());
-    (expired, left.filter(|_| !expired))
-}
-
 fn describe(shared: &Shared, versioned: &Versioned, record: Record, status: &mut Status) {
     status.kind = Some(record.kind);
     status.state = State::Free;
     status.problem = record.token.is_last().then(|| BadRecord::Spent.to_string());
     status.token = Some(record.token);
     if let Some(holder) = record.holder() {
-        let (expired, left) = lease_of(shared, versioned, holder);
-        status.state = if expired { State::Expired } else { State::Held };
+        let told = Told { age: versioned.age, orphaned: versioned.orphaned, unix_ms: None };
+        let left = silence::at_one_look(holder, &told, &shared.backend.facts());
+        let is_over = left.is_some_and(|left| left.is_zero());
+        status.state = if is_over { State::Expired } else { State::Held };
         let unix_ms = shared.env.now().unix_ms;
+        let left = left.filter(|_| !is_over);
         status.holder = Some(HeldBy::new(holder, record.token, unix_ms, left));
     }
     status.past = record.past;

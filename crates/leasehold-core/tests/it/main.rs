@@ -6,6 +6,7 @@
 
 mod any;
 mod deadline;
+mod edit;
 mod fuzz;
 mod once;
 mod parts;
