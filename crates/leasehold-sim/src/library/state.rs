@@ -135,6 +135,8 @@ pub(super) struct State {
     pub(super) writes: u64,
     /// Users whose threads are blocked, and until when.
     pub(super) blocked: BTreeMap<(Caller, u64), u64>,
+    /// Until when each release by force could strike at the latest, or when it ended.
+    pub(super) forcing: Vec<u64>,
     /// Users begin nothing new.
     pub(super) closing: bool,
     pub(super) broken: Option<(u64, Promise, String)>,
@@ -187,6 +189,7 @@ impl World {
             numbered: 0,
             writes: 0,
             blocked: BTreeMap::new(),
+            forcing: vec![],
             closing: false,
             broken: None,
             queue: Queue::new(),
@@ -217,6 +220,12 @@ impl World {
 impl State {
     pub(super) fn later(&mut self, delay: u64, what: Happening) {
         self.queue.plan(self.time + delay, what);
+    }
+
+    /// Since when no fault has struck, and no lock was forced.
+    pub(super) fn unharmed_since(&self) -> u64 {
+        let forced = self.forcing.iter().map(|until| self.time.min(*until)).max();
+        self.weather.calm.max(forced.unwrap_or_default())
     }
 
     pub(super) fn is_calm(&self) -> bool {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leasehold::core::deadline::EDIT_PATIENCE;
 use leasehold::{Attempt, Client, Error, ErrorKind, Forced, Guard, Mutex};
 use tokio::sync::oneshot;
 
@@ -272,12 +273,19 @@ impl User {
     async fn force(&self, key: usize) {
         let name = self.world.lock().plan.keys[key].to_string();
         self.did("forces it");
+        let number = {
+            let mut state = self.world.lock();
+            let until = state.time + u64::try_from(EDIT_PATIENCE.as_micros()).unwrap_or(u64::MAX);
+            state.forcing.push(until);
+            state.forcing.len() - 1
+        };
         let forced = tokio::select! {
             biased;
             forced = self.client.force_release(&name, "a test of force") => forced,
             () = self.sleep(self.ttl_most()) => return,
         };
         let mut state = self.world.lock();
+        state.forcing[number] = state.time;
         match forced {
             Ok(Forced::Released { .. }) => state.tally.forced += 1,
             Ok(Forced::Repaired { .. }) => state.tally.repaired += 1,
@@ -325,7 +333,7 @@ impl User {
         state.note(Some(who), "is told", kind as u64, |_| (text.clone(), String::new()));
         let stopped = text.contains("driver of this client has stopped");
         state.must(!stopped, DRIVER_LIVES, || format!("client {who}: {text}"));
-        let settled = state.time > state.weather.calm + state.plan.ttl_most * 3;
+        let settled = state.time > state.unharmed_since() + state.plan.ttl_most * 3;
         let fine = matches!(kind, ErrorKind::Timeout | ErrorKind::Corrupt) || !settled;
         state.must(fine, ALL_END, || format!("client {who}: {text}"));
     }
