@@ -41,7 +41,7 @@ pub(crate) fn check(
 }
 
 /// Adds the target's standard library to the toolchain, where it is not there.
-fn install(target: &str) -> Result {
+pub(crate) fn install(target: &str) -> Result {
     let mut add = Command::new("rustup");
     sh::run(add.args(["target", "add", target]).current_dir(sh::root()))
         .map_err(|why| format!("the target {target} cannot be installed: {why}"))

@@ -15,6 +15,7 @@ use crate::servers::{self, Server};
 use crate::sh::{self, Result, cargo};
 
 mod conformance;
+mod static_program;
 
 use conformance::Conformance;
 
@@ -62,6 +63,15 @@ pub(crate) fn measure(filters: &[&str]) -> Result<Report> {
     // What has bugs planted in it is a build of its own.
     for mut tests in planted::tests() {
         report.run(tests.args(filters))?;
+    }
+    if filters.is_empty() {
+        match static_program::tests() {
+            Ok(mut tests) => {
+                tests.env("LEASEHOLD_SKIPPED_FILE", &skipped_file);
+                report.run(&mut tests)?;
+            }
+            Err(why) => report.skip(&why),
+        }
     }
     report.read_skipped(&skipped_file)?;
     report.conformance = Conformance::read(&read(&conformance_file)?);

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::world::{Running, Seen, World, chmod, end};
+use crate::world::{Running, Seen, World, chmod, end, program_path};
 
 /// Everything below a directory, by name.
 fn names(dir: &Path) -> Vec<String> {
@@ -59,7 +59,7 @@ fn a_name_of_another_user_is_told() {
     chmod(&world.path("store/.alive"), 0o1777);
     chmod(&world.path("store/theirs"), 0o500);
     let program = world.path("program");
-    fs::copy(env!("CARGO_BIN_EXE_leasehold"), &program).expect("there is room");
+    fs::copy(program_path(), &program).expect("there is room");
     let mut command = std::process::Command::new("setsid");
     if rustix::process::getuid().is_root() {
         command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -111,7 +111,7 @@ fn a_store_that_may_only_be_read_is_77() {
     let world = World::new();
     world.run(&["run", "x", "--", "true"]).expect(0);
     let program = world.path("program");
-    fs::copy(env!("CARGO_BIN_EXE_leasehold"), &program).expect("there is room");
+    fs::copy(program_path(), &program).expect("there is room");
     chmod(&world.path("store"), 0o555);
     let mut command = std::process::Command::new("setsid");
     if rustix::process::getuid().is_root() {

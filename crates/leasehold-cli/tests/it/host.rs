@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Signal, kill_process};
 
-use crate::world::{Running, World, chmod, end, keeper, runs, with_mode};
+use crate::world::{Running, World, chmod, end, keeper, program_path, runs, with_mode};
 
 #[test]
 fn a_store_that_cannot_be_had_has_its_codes() {
@@ -27,7 +27,7 @@ fn a_store_that_refuses_is_77() {
     let world = World::new();
     std::fs::create_dir(world.path("store")).expect("there is room");
     let program = world.path("program");
-    std::fs::copy(env!("CARGO_BIN_EXE_leasehold"), &program).expect("there is room");
+    std::fs::copy(program_path(), &program).expect("there is room");
     chmod(&world.path("store"), 0o555);
     let mut command = Command::new("setsid");
     if rustix::process::getuid().is_root() {
@@ -92,7 +92,7 @@ fn a_keeper_that_begins_to_kill_says_so_first() {
     let mut member = world.script("sh", "exec ./lh-keeper");
     member.env("LEASEHOLD_HOLDER", holder).stdin(Stdio::piped());
     // It makes a session of its own, which a session's leader cannot.
-    let mut keeper = world.prepared(Command::new(env!("CARGO_BIN_EXE_leasehold")));
+    let mut keeper = world.prepared(Command::new(program_path()));
     keeper.args(["__keeper", holder]).stdin(Stdio::piped());
     let mut keeper = Running::of(keeper);
     // Its members are those that started later.

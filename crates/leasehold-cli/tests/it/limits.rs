@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use crate::store::skipped;
-use crate::world::{Running, World, end};
+use crate::world::{Running, World, end, program_path};
 
 /// A user of this test alone: the limit counts all processes of a user.
 const USER: u32 = 60_217;
@@ -16,7 +16,7 @@ fn world() -> Option<World> {
         return None;
     }
     let world = World::new();
-    fs::copy(env!("CARGO_BIN_EXE_leasehold"), world.path("program")).expect("there is room");
+    fs::copy(program_path(), world.path("program")).expect("there is room");
     for (name, mode) in [("program", 0o755), ("store", 0o777)] {
         let _ = fs::create_dir(world.path(name));
         fs::set_permissions(world.path(name), fs::Permissions::from_mode(mode)).expect("ours");

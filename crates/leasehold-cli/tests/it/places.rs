@@ -6,7 +6,7 @@ use std::os::unix::fs::chown;
 use std::process::Command;
 
 use crate::store::skipped;
-use crate::world::{World, chmod, end};
+use crate::world::{World, chmod, end, program_path};
 
 /// A script with a lock of `acquire`, and a command of `once` that saves how far it came.
 const BOTH: &str = r#"
@@ -61,7 +61,7 @@ fn without_a_place_nothing_is_acquired() {
 fn a_read_only_root_is_enough() {
     let world = World::new();
     let program = world.path("leasehold");
-    fs::copy(env!("CARGO_BIN_EXE_leasehold"), program).expect("there is room");
+    fs::copy(program_path(), program).expect("there is room");
     let script = format!(
         "mount --bind . /mnt && cd /mnt || exit 99
         for dir in /tmp /var/tmp /dev/shm /run; do mount -t tmpfs -o ro none $dir || exit 99; done
@@ -91,7 +91,7 @@ fn the_directories_of_another_user_are_not_used() {
         command.arg("setpriv").args(ids).args(["--clear-groups", "sh", "-c", words]);
         end(world.prepared(command))
     };
-    fs::copy(env!("CARGO_BIN_EXE_leasehold"), world.path("program")).expect("there is room");
+    fs::copy(program_path(), world.path("program")).expect("there is room");
     fs::create_dir(world.path("home")).expect("there is room");
     chmod(&world.path("home"), 0o755);
     let at_home = "unset LEASEHOLD_BACKEND XDG_STATE_HOME; HOME=$PWD/home ./program run x -- true";

@@ -2,12 +2,13 @@
 //! a parent process passes on: signals, sockets, a stderr that cannot be written.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::store::skipped;
-use crate::world::{Running, World, children, chmod, end, runs, until};
+use crate::world::{Running, World, children, chmod, end, program_path, runs, until};
 
 /// Whether a namespace can be made here; if not, the test command is told that `test` did not run.
 fn can_unshare(options: &str, test: &str) -> bool {
@@ -91,13 +92,13 @@ fn what_is_hidden_is_not_taken_for_dead() {
         return;
     }
     let world = World::new();
-    let copy = |from: &str, to: &str, mode| {
+    let copy = |from: &Path, to: &str, mode| {
         fs::copy(from, world.path(to)).expect("there is room");
         chmod(&world.path(to), mode);
     };
-    copy(env!("CARGO_BIN_EXE_leasehold"), "program", 0o755);
-    copy("/bin/sleep", "in-part", 0o4755);
-    copy("/usr/bin/setpriv", "as-root", 0o4755);
+    copy(&program_path(), "program", 0o755);
+    copy(Path::new("/bin/sleep"), "in-part", 0o4755);
+    copy(Path::new("/usr/bin/setpriv"), "as-root", 0o4755);
     fs::create_dir(world.path("store")).expect("there is room");
     chmod(&world.path("store"), 0o777);
     let status = |pid: &str| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -18,6 +18,13 @@ use crate::store::Store;
 /// Longer than anything takes that works.
 const PATIENCE: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
 
+/// The program under test: cargo's build, or the one that `LEASEHOLD_PROGRAM` names. It is called
+/// `leasehold`.
+pub(crate) fn program_path() -> PathBuf {
+    let named = std::env::var_os("LEASEHOLD_PROGRAM").filter(|path| !path.is_empty());
+    named.map_or_else(|| env!("CARGO_BIN_EXE_leasehold").into(), PathBuf::from)
+}
+
 /// A store, a runtime directory, and room for files.
 pub(crate) struct World {
     dir: PathBuf,
@@ -78,7 +85,7 @@ impl World {
     /// Our program, without a controlling terminal. (`setsid` becomes what it starts.)
     pub(crate) fn leasehold(&self, words: &[&str]) -> Command {
         let mut command = Command::new("setsid");
-        command.arg(env!("CARGO_BIN_EXE_leasehold")).args(words);
+        command.arg(program_path()).args(words);
         self.prepared(command)
     }
 
@@ -91,7 +98,7 @@ impl World {
 
     /// A command in our directory, with our program on its path and our store as its default.
     pub(crate) fn prepared(&self, mut command: Command) -> Command {
-        let program = Path::new(env!("CARGO_BIN_EXE_leasehold"));
+        let program = program_path();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let dirs =
             program.parent().map(Path::to_owned).into_iter().chain(std::env::split_paths(&path));
