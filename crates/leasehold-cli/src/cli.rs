@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use leasehold::HolderId;
+use leasehold::{FencingToken, HolderId};
 
 use crate::voice::Voice;
 use crate::{procs, times};
@@ -274,7 +274,7 @@ pub(crate) struct Break {
 
     /// Only the holder with this token, as `status` shows it.
     #[arg(long, value_name = "N")]
-    pub(crate) token: Option<u64>,
+    pub(crate) token: Option<FencingToken>,
 
     /// Only the holder with this id, as `status` shows it.
     #[arg(long, value_name = "ID")]

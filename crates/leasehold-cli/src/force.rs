@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use leasehold::Forced;
 use leasehold::env::{Env, Host};
-use leasehold::{FencingToken, Forced};
 use serde::Serialize;
 
 use crate::answer::Store;
@@ -21,7 +21,7 @@ pub(crate) async fn force(options: Break, backend: Option<&str>) -> Result<Exit,
     let client = place::connect(backend).await?;
     let mut force = client.force(&*options.name, &*options.reason);
     if let Some(token) = options.token {
-        force = force.only_token(FencingToken(token));
+        force = force.only_token(token);
     }
     if let Some(holder) = options.holder {
         force = force.only_holder(holder);

@@ -115,7 +115,7 @@ async fn begin(
     })?;
     tell(&json!({
         "name": guard.name(),
-        "token": guard.token().0,
+        "token": guard.token(),
         "holder": guard.holder().to_string(),
         "backend": client.url(),
         "deadline": deadline_unix_ms(&guard),

@@ -16,11 +16,13 @@ use crate::backend::MAX_RECORD_BYTES;
 use crate::deadline::{TAKEOVER_DELAY_MAX, TTL_MAX};
 
 mod outcome;
+mod token;
 
 pub use outcome::{
     Checkpoint, Earlier, Ending, MAX_CHECKPOINT_BYTES, MAX_EARLIER, MAX_ENDING_BYTES,
     MAX_KEY_BYTES, Outcome, Progress, tail,
 };
+pub use token::{FencingToken, NotAToken};
 
 /// The format that this version reads and writes.
 pub const FORMAT: u64 = 1;
@@ -82,36 +84,6 @@ id! {
     /// Names one acquisition: fresh every time, so that two tasks of one process, or one process
     /// before and after, are never taken for each other.
     HolderId
-}
-
-/// The fencing token: rises at every change of holder, for the whole life of a name.
-///
-/// A record's first token is the store's Unix time in milliseconds, and from there it counts. At
-/// less than one change of holder a millisecond a record that was deleted and made anew therefore
-/// starts above every earlier token. It stays below 2^53, so JSON tools read it exactly.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct FencingToken(pub u64);
-
-impl FencingToken {
-    /// The largest token.
-    pub const MAX: FencingToken = FencingToken((1 << 53) - 1);
-
-    /// The token after this one.
-    pub fn next(self) -> FencingToken {
-        FencingToken(self.0.saturating_add(1).min(FencingToken::MAX.0))
-    }
-
-    /// Whether no record can have a higher one.
-    pub fn is_last(self) -> bool {
-        self.next() >= FencingToken::MAX
-    }
-}
-
-impl fmt::Display for FencingToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// What a name is used as. One name is one kind.

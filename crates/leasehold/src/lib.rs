@@ -85,7 +85,7 @@ pub use guard::{Guard, Renewals};
 pub use holder::HeldBy;
 pub use leasehold_core as core;
 pub use leasehold_core::deadline::{Deadline, TTL_DEFAULT, TTL_MAX};
-pub use leasehold_core::record::{FencingToken, HolderId};
+pub use leasehold_core::record::{FencingToken, HolderId, NotAToken};
 pub use mutex::{Attempt, Mutex, Waiting};
 pub use once::{Begun, Done, Failed, Once, Outdated, Ran, Section};
 pub use reset::Reset;

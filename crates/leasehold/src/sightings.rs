@@ -17,7 +17,7 @@ use std::time::Duration;
 use leasehold_core::backend::{Expected, Key, Version};
 use leasehold_core::deadline::{Moment, Now};
 use leasehold_core::lease::{Sighting, Standing, Watch};
-use leasehold_core::record::{FencingToken, HolderId};
+use leasehold_core::record::HolderId;
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 use xxhash_rust::xxh3::xxh3_128;
@@ -199,7 +199,7 @@ fn decode(text: &str) -> Watch {
 fn sighting(text: &str) -> Option<Sighting> {
     let mut words = text.split(' ');
     Some(Sighting {
-        token: FencingToken(words.next()?.parse().ok()?),
+        token: words.next()?.parse().ok()?,
         holder: HolderId(u128::from_str_radix(words.next()?, 16).ok()?),
         renewals: words.next()?.parse().ok()?,
         since: moment(&mut words)?,
@@ -225,6 +225,8 @@ fn span(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use leasehold_core::record::FencingToken;
+
     use super::*;
 
     /// What was kept is read as it was meant, by nobody but its owner, for the same name of the same store

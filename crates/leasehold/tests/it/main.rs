@@ -18,3 +18,4 @@ mod spent;
 mod time_limit;
 #[cfg(all(feature = "file", feature = "gcs", feature = "spanner"))]
 mod urls;
+mod values;

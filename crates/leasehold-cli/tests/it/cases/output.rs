@@ -70,6 +70,11 @@ fn break_says_what_it_did() {
         assert!(seen.out.contains(": next, for "), "{seen:?}");
     }
     next.finish();
+    for token in ["+7", "-7", "9007199254740992"] {
+        let typed = format!("--token={token}");
+        let seen = world.run(&["break", "x", "--reason", "it hangs", &typed]).expect(64);
+        assert!(seen.err.contains("a token is a whole number from 0 to "), "{seen:?}");
+    }
     let seen = world.run(&["break", "x", "--reason", "why not"]).expect(0);
     assert!(seen.out.ends_with("\nnobody held \"x\"\n"), "{seen:?}");
     let seen = world.run(&["break", "x", "--reason", "why not", "--json"]).expect(0);
