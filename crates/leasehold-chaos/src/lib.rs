@@ -32,7 +32,7 @@
 //! `--netns` puts the clients into network namespaces whose links go down. With `--store-fails` the store
 //! may fail by itself besides, as `leasehold-servers gcs --fail-one-in 20` does.
 //!
-//! # What is done once
+//! # Once
 //!
 //! With `--once` it is `leasehold once` whose runner is killed, again and again: `once.rs`.
 //!

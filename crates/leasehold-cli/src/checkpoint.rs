@@ -1,8 +1,8 @@
 //! `leasehold checkpoint`, and the socket by which it speaks to the `leasehold once` above it.
 //!
 //! A question is `get`, or `set ` and the bytes, up to the end of what is sent. An answer is the exit code
-//! in one byte, then what was asked for, or what went wrong. The directory is ours alone, so whoever can
-//! open a socket in it is us.
+//! in one byte, then what was asked for, or what went wrong. The directory is ours alone, so a
+//! process that can open a socket in it runs as this user.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};

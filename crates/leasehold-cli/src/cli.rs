@@ -32,7 +32,7 @@ const STYLES: Styles = Styles::styled()
 
 /// A distributed mutex: run a command while nobody else runs it, on this host or on many.
 ///
-/// A lock is a name in a store. Whoever holds it has a lease, which is renewed while the work goes on
+/// A lock is a name in a store. Its holder has a lease, which is renewed while the work goes on
 /// and ends by itself when the holder dies.
 #[derive(Parser, Debug)]
 #[command(name = "leasehold", version, arg_required_else_help = false)]
@@ -41,7 +41,7 @@ const STYLES: Styles = Styles::styled()
 Examples:
   leasehold run nightly-report -- ./report.sh      run it, one at a time
   leasehold run -n backup -- ./backup.sh           or do nothing if it runs already (exit 75)
-  leasehold once schema --key v42 -- ./migrate.sh  run it once; whoever comes later finds it done
+  leasehold once schema --key v42 -- ./migrate.sh  run it once; later calls find it done
   leasehold status nightly-report                  who holds it?
   leasehold demo                                   80 clients want one line written
   leasehold doctor file:///var/lib/locks           may this store be used for locks?
@@ -139,7 +139,7 @@ pub(crate) struct Run {
     pub(crate) command: Vec<OsString>,
 }
 
-/// Show who holds a lock, or how far something that is to be done once has come.
+/// Show who holds a lock, or how far a run of `once` has come.
 ///
 /// Exits 0 whether it is held or free; the answer is in the text.
 #[derive(Args, Debug)]
@@ -256,8 +256,8 @@ pub(crate) struct Wait {
 /// The holder is told and stops its command (exit 79), but only when it looks next: until then it
 /// goes on, beside the next holder. Be sure that it is dead or harmless; the answer says until when it
 /// may go on. With --token or --holder only that one is broken: if another holds the lock by then, or
-/// nobody, nothing is done (exit 75). The reason stays in the record, with who you are. What is to be
-/// done once is resumed by the next one; what was done stays done, but for a record that cannot be
+/// nobody, nothing is done (exit 75). The reason stays in the record, with who you are. A run of
+/// `once` is resumed by the next one; what was done stays done, but for a record that cannot be
 /// read. A record of a newer leasehold is not touched.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -317,7 +317,7 @@ pub(crate) struct Acquire {
     pub(crate) wanted: Wanted,
 
     /// Release when this process has ended [default: the shell that evaluates the output; with
-    /// --json, whoever started us]
+    /// --json, the parent process]
     #[arg(long, value_name = "PID", value_parser = procs::parse_pid)]
     pub(crate) pid: Option<i32>,
 

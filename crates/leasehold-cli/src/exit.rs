@@ -22,12 +22,12 @@ pub(crate) enum Exit {
     /// Ctrl-C: 130 too, but by dying of the signal ourselves, because that is how a shell knows that
     /// its script shall end and not go on with the next command.
     Interrupted,
-    /// The lock was not to be had in time: 75, or what `-E` says.
+    /// Timed out waiting for the lock: 75, or what `-E` says.
     NotAcquired(u8),
-    /// What was to be done once has failed for good, here or elsewhere: as its last run ended, and 1
+    /// The run of `once` has failed for good, here or elsewhere: as its last run ended, and 1
     /// where that is not known.
     GaveUp(Option<u8>),
-    /// What was to be done once is not to be done any more: a later key came first.
+    /// The run of `once` is superseded: a later key came first.
     Outdated,
     /// There is no checkpoint.
     NoCheckpoint,

@@ -188,7 +188,7 @@ impl Keeper {
                 break "the lease is over and the main process did not act";
             }
         };
-        // Before the first signal, so that whoever sees the command's end sees ours too, and does not
+        // Before the first signal, so that a process that sees the command's end sees ours too, and does not
         // take a renewal that comes now for a reason to believe that the command ended by itself.
         let _ = rustix::stdio::dup2_stdout(&self.nowhere);
         // For as long as it takes: as long as one member runs, the lock on the liveness file stays.

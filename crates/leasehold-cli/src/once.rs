@@ -117,7 +117,7 @@ impl Work<'_> {
     fn not_begun(&self, error: &Error, ours: Option<(u64, u8)>) -> Failure {
         match ours {
             // We may not wait for another attempt, and so our own failure is the result. `-E` is for
-            // those who did nothing.
+            // the calls that ran nothing.
             Some((_, code)) if error.kind() == ErrorKind::Timeout => {
                 Failure::new(Exit::GaveUp(Some(code)), format!("not tried again here: {error}"))
             }

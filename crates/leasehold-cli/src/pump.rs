@@ -1,7 +1,7 @@
 //! The stderr of a command of `once`: handed on at once and unchanged, and its end kept.
 //!
 //! That is a small process of its own, so that nobody waits for a reader that is slow: not the one who
-//! renews, and not whoever the command left running, whose stderr works for as long as without us.
+//! renews, and not a process that the command left running, whose stderr works for as long as without us.
 
 use std::collections::VecDeque;
 use std::io;
@@ -142,7 +142,7 @@ impl Copy {
         let count = if self.ended { 1 } else { 2 };
         loop {
             match poll(&mut fds[..count], None) {
-                // First: whoever writes on and on shall not keep our parent waiting.
+                // First: a command that writes on and on must not keep our parent waiting.
                 Ok(_) => return Ok(!fds[0].revents().is_empty()),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno),

@@ -1,7 +1,7 @@
 //! The critical section: all processes that run because a lock is held, and how they are ended.
 //!
 //! They are found in three ways, because each has its gap: the child's process group (a program may
-//! leave it), the child's descendants (whoever loses its parent is adopted by init), and everything
+//! leave it), the child's descendants (a process that loses its parent is adopted by init), and everything
 //! that was started with our holder id in its environment (a program may clear it).
 
 use std::collections::HashSet;

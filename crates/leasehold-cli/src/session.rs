@@ -65,7 +65,7 @@ pub(crate) async fn main(mut words: impl Iterator<Item = OsString>) -> Exit {
     }
 }
 
-/// Our one line to whoever started us.
+/// Our one line to the process that started us.
 fn tell(result: &Value) {
     // If nobody reads it, nobody will tell us a shell, and we end.
     let _ = writeln!(std::io::stdout(), "{result}");
@@ -229,7 +229,7 @@ impl Session {
             _ => json!({ "code": Exit::Usage.code(), "message": "not understood" }),
         };
         if is_over {
-            // Whoever asks again should find nobody.
+            // A process that asks again should find nobody.
             let _ = std::fs::remove_file(&self.socket.path);
         }
         let answer = format!("{answer}\n");

@@ -1,6 +1,6 @@
 //! Where sessions are found, and how they are spoken to: one line there, one line of JSON back.
 //!
-//! The directory is ours alone, so whoever can open a socket in it is us.
+//! The directory is ours alone, so a process that can open a socket in it runs as this user.
 
 use std::io::ErrorKind::ConnectionRefused;
 use std::io::{BufRead, BufReader, Write};

@@ -58,7 +58,7 @@ fn is_more_invisible(c: char) -> bool {
 
 /// A line of ours on stderr. It may contain texts from outside; they come out clean.
 pub(crate) fn say(text: &str) {
-    // Whoever closed stderr does not want to hear us, and that is no reason to fail.
+    // A caller that closed stderr does not want to hear us, and that is no reason to fail.
     let _ = writeln!(std::io::stderr(), "leasehold: {}", clean(text));
 }
 

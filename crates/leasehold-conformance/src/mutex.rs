@@ -56,7 +56,7 @@ async fn acquired(client: &Client, name: &str) -> Guard {
 async fn got(client: &Client, name: &str) -> Guard {
     match client.mutex(name).try_acquire().await {
         Ok(Attempt::Acquired(guard)) => guard,
-        other => panic!("{name} is to be had, but: {other:?}"),
+        other => panic!("{name} is free, but: {other:?}"),
     }
 }
 

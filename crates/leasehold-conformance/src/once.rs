@@ -1,4 +1,4 @@
-//! Cases on what is done once, through the library's public door, on each backend.
+//! Cases on `once`, through the library's public door, on each backend.
 
 use leasehold::{Begun, Client, Done, Failed, Once, Ran, Section};
 use leasehold_core::record::Outcome;

@@ -56,7 +56,7 @@ pub struct Look<'a> {
     pub told: Told,
     /// What the store says about itself.
     pub facts: Facts,
-    /// Now, by the wall clock of whoever looks, as Unix milliseconds.
+    /// Now, by the wall clock of the process that looks, as Unix milliseconds.
     pub unix_ms: u64,
     /// A fresh id, for the write.
     pub write: WriteId,

@@ -207,7 +207,7 @@ impl<P: Primitive> Lease<P> {
         }
     }
 
-    /// Nobody waits for this any more: make sure that nothing of ours is left or can still land.
+    /// Nobody waits for this any more: make sure that no entry or write of ours is left or can still land.
     fn wind_down(&mut self, cx: &mut Context<'_, P>) {
         self.entry.link.turn();
         if self.entry.link.register.open().is_empty() && !self.is_ours() {

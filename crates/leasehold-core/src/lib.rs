@@ -1,7 +1,7 @@
 //! The protocol of leasehold: what a lock is, when it is held, and when another may take it.
 //!
 //! A lock is one small [`Record`](record::Record) under one [`Key`](backend::Key), changed only by
-//! compare-and-swap. Whoever writes itself into the record as the holder has a *lease*: the right to
+//! compare-and-swap. A process that writes itself into the record as the holder has a *lease*: the right to
 //! hold for a *ttl*, renewed while it lives. Every change of holder raises the *fencing token*.
 //!
 //! | module | what it fixes |

@@ -37,7 +37,7 @@ pub enum Completion {
     Failed(Report),
 }
 
-/// What those who inherit the result are told.
+/// What callers that inherit the result are told.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Report {
     /// The exit code, where it was a command.

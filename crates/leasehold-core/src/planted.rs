@@ -159,33 +159,33 @@ bugs! {
     /// Forcing a holder out does not raise the token.
     ForceKeepsToken,
 
-    /// Of what is done once: a completion is not looked at, and it runs again.
+    /// `once`: a completion is not looked at, and it runs again.
     DoneIgnored,
-    /// Of what is done once: a completion that meets somebody else's record counts as recorded.
+    /// `once`: a completion that meets somebody else's record counts as recorded.
     SupersededIsDone,
-    /// Of what is done once: a key that a later one replaced is forgotten.
+    /// `once`: a key that a later one replaced is forgotten.
     OldKeyForgotten,
-    /// Of what is done once: a new run forgets how many have failed.
+    /// `once`: a new run forgets how many have failed.
     FailuresForgotten,
-    /// Of what is done once: nobody gives up, however many runs have failed.
+    /// `once`: nobody gives up, however many runs have failed.
     NeverGivesUp,
-    /// Of what is done once: a run that resumes does not find what was saved.
+    /// `once`: a run that resumes does not find what was saved.
     CheckpointForgotten,
-    /// Of what is done once: a run is not told that one before it began and did not complete.
+    /// `once`: a run is not told that one before it began and did not complete.
     ResumedUntold,
-    /// Of what is done once: an interrupted run counts as one that failed.
+    /// `once`: an interrupted run counts as one that failed.
     InterruptedIsFailed,
-    /// Of what is done once: the next run begins without a wait after a failure.
+    /// `once`: the next run begins without a wait after a failure.
     BackOffIgnored,
-    /// Of what is done once: a completion without an answer is recorded as a failure.
+    /// `once`: a completion without an answer is recorded as a failure.
     UnknownDoneIsFailed,
-    /// Of what is done once: a completion is written over whatever run stands in the record.
+    /// `once`: a completion is written over whatever run stands in the record.
     CompletesAnother,
-    /// Of what is done once: a failure that others have written over counts as not recorded.
+    /// `once`: a failure that others have written over counts as not recorded.
     FailureDenied,
-    /// Of what is done once: a run that did not begin is left in the record as one that did.
+    /// `once`: a run that did not begin is left in the record as one that did.
     WithdrawnStaysBegun,
-    /// Of what is done once: a checkpoint counts as saved when it is sent.
+    /// `once`: a checkpoint counts as saved when it is sent.
     SavedWhenSent,
 
     /// A pause of no length arms no wake-up.

@@ -172,7 +172,7 @@ pub struct Past {
     /// How it ended.
     #[serde(deserialize_with = "word")]
     pub ended: Ended,
-    /// When, by the wall clock of whoever wrote this.
+    /// When, by the wall clock of the process that wrote this.
     pub unix_ms: u64,
     /// Who forced it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -203,7 +203,7 @@ pub struct Record {
     /// Who held before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub past: Option<Past>,
-    /// What became of a thing to be done once; only of [`Kind::Once`].
+    /// The outcome of a run; only of [`Kind::Once`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
     /// Fields of a later version.

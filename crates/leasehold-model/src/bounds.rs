@@ -56,7 +56,7 @@ pub struct Bounds {
     pub looks: bool,
     /// The store has a clock, and tells how long a state has stood.
     pub clock: bool,
-    /// The clients want one and the same thing done once, and give up after so many failures. A run may
+    /// The clients want one and the same run, and give up after so many failures. A run may
     /// begin at once after a failure.
     pub once: Option<u8>,
 }

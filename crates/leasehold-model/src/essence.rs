@@ -226,7 +226,7 @@ impl<'a> Essence<'a> {
         }
     }
 
-    /// What the answer shows of what is done once, if it is not the newest state. Of an outdated state
+    /// The outcome of `once` that the answer shows, if it is not the newest state. Of an outdated state
     /// that is known already nothing more is made.
     fn run_shown(&mut self, seen: &Seen) {
         let old = Some(seen).filter(|seen| seen.state != *self.world.state());

@@ -1,4 +1,4 @@
-//! What is done once: what its users may say, what must hold, and what of it makes worlds alike.
+//! `once`: what its users may say, what must hold, and what of it makes worlds alike.
 
 use leasehold_core::lease::{Release, inspect::Stage};
 use leasehold_core::once::{Completion, Report, Settled};

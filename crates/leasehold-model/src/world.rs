@@ -31,7 +31,7 @@ pub struct Stored {
     pub landed: Duration,
     /// Whether the token that stands there has been granted to somebody.
     pub granted: bool,
-    /// What stood there of what is done once before the holder's run began.
+    /// The outcome that stood there before the holder's run began.
     pub before: Option<Outcome>,
 }
 

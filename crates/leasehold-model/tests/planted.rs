@@ -75,7 +75,7 @@ fn every_planted_bug_has_a_schedule() {
                 continue;
             }
         };
-        // The spaces of what is done once are large, and searched to their ends elsewhere.
+        // The spaces of `once` are large, and searched to their ends elsewhere.
         if bounds.once.is_none() && !spaces.contains(&bounds) {
             spaces.push(bounds);
         }

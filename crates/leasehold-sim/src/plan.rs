@@ -23,7 +23,7 @@ pub(crate) const ACCIDENT: u64 = PLAN + (1 << 61);
 pub(crate) const STORE: u64 = PLAN + (1 << 62);
 pub(crate) const ONCE: u64 = PLAN + (1 << 59);
 
-/// What is to be done once, where the clients of a world are there for that. Times in microseconds.
+/// The key and limits of `once`, in the worlds about it. Times in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OncePlan {
     /// How long a key is the newest one.

@@ -33,7 +33,7 @@ pub(crate) struct Throttled {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// A span of time in which the store is not to be had.
+/// A span of time in which the store is away.
 #[derive(Debug)]
 struct Away {
     /// `None`: for everybody.

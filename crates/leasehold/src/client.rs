@@ -51,7 +51,7 @@ pub(crate) struct Shared {
 pub(crate) struct Lane {
     pub(crate) turn: Arc<Semaphore>,
     pub(crate) memory: Mutex<Memory>,
-    /// Who has the lock, as far as this process knows, for those who queue.
+    /// Who has the lock, as far as this process knows, for the tasks that queue.
     pub(crate) holder: watch::Sender<Option<HeldBy>>,
 }
 
@@ -111,7 +111,7 @@ impl Client {
         MutexHandle::new(self.clone(), name.into())
     }
 
-    /// What is to be done once under this name. Nothing is sent before it is run; a name that cannot be
+    /// The run-once of this name. Nothing is sent before it is run; a name that cannot be
     /// used is an error then.
     pub fn once(&self, name: impl Into<String>) -> Once {
         Once::new(self.clone(), name.into())

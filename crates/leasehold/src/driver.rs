@@ -200,7 +200,7 @@ async fn acquisition<P: Primitive>(
 ) {
     let began = shared.env.now();
     let lane = shared.lane(&order.key);
-    // Whoever does not wait, or does not want it, needs no place in the queue.
+    // A call that does not wait, or does not want the lock, needs no place in the queue.
     let queues = order.patience != Patience::Try && !order.look;
     let turn = if queues {
         match queue(&shared, &lane, &order, began, &mut letting_go).await {

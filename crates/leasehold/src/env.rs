@@ -39,7 +39,7 @@ pub trait Env: fmt::Debug + Send + Sync + 'static {
     /// 128 random bits: an id that nobody else has, and the source of jitter.
     fn unique(&self) -> u128;
 
-    /// Returns after `span`, by a clock that may not count suspension. Whoever waits for a deadline
+    /// Returns after `span`, by a clock that may not count suspension. A caller that waits for a deadline
     /// looks at [`Env::now`] again afterwards.
     fn sleep(&self, span: Duration) -> BoxFuture<'static, ()>;
 

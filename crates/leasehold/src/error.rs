@@ -19,8 +19,8 @@ pub enum ErrorKind {
     Denied,
     /// The call can never work: a name, an option, a URL. Change it.
     Invalid,
-    /// What was done once came to its end after the lease was lost, and by then the record was somebody
-    /// else's: neither its completion nor its failure is recorded, and another may have done it again.
+    /// A run of `once` ended after the lease was lost, and by then the record was another
+    /// holder's: neither its completion nor its failure is recorded, and another may have done it again.
     Superseded,
     /// What stands in the store is not a record that this version can use. The message says which:
     /// a newer format asks for a newer leasehold and must not be repaired; a name whose token is the

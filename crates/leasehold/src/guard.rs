@@ -42,7 +42,7 @@ impl Standing {
 /// The value that means holding: it exists because a lock was acquired, and dropping it releases.
 ///
 /// It can be held no longer although it exists: the lease was lost. [`is_held`](Guard::is_held) asks,
-/// [`lost`](Guard::lost) waits for it, and [`token`](Guard::token) lets whoever is written to refuse
+/// [`lost`](Guard::lost) waits for it, and [`token`](Guard::token) lets the system that is written to refuse
 /// what comes too late. No check on this side can: a process may be frozen between the check and the
 /// act.
 ///

@@ -53,7 +53,7 @@ pub struct Waiting {
     pub waited: Duration,
     /// Trouble with the store, while there is any.
     pub trouble: Option<String>,
-    /// Of what is done once: why it failed last, while it is too early for the next run.
+    /// `once`: why it failed last, while it is too early for the next run.
     pub failed: Option<Failed>,
 }
 
@@ -127,10 +127,10 @@ impl Mutex {
         }
     }
 
-    /// Takes the lock if it is to be had now, and says who holds it otherwise. Never waits, but for
+    /// Takes the lock if it is free now, and says who holds it otherwise. Never waits, but for
     /// the store's answers.
     ///
-    /// A lock whose holder died is to be had only when its lease is over, and where the store has no
+    /// A lock whose holder died can be acquired only when its lease is over, and where the store has no
     /// clock one look cannot tell. A client that tries again and again remembers what it saw.
     pub async fn try_acquire(&self) -> Result<Attempt, Error> {
         self.begin(Patience::Try).await

@@ -1,4 +1,4 @@
-//! Something that is to be done once: one process does it, all others wait and inherit the result.
+//! Run once: one process runs it, all others wait and inherit the outcome.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ pub use section::Section;
 
 type Needed = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 
-/// Something that is to be done once, by name and key. Made by [`Client::once`].
+/// A function that runs once, by name and key. Made by [`Client::once`].
 ///
-/// The record of the name says how far its newest *key* has come: started, done or failed. Whoever
-/// comes later finds it done and does nothing. A new key is a new thing and runs again; a key that a
+/// The record of the name says how far its newest *key* has come: started, done or failed. A
+/// later call finds it done and does nothing. A new key is a new thing and runs again; a key that a
 /// later one replaced never does, as far as the record remembers (64 keys). `docs/once.md` says what is
 /// promised and how to write a section that can be resumed.
 #[derive(Clone)]
@@ -271,7 +271,7 @@ impl Once {
     /// Runs `section` in one place, once; everywhere else waits for it and gives its result.
     ///
     /// * If it gives `Ok`, the completion is recorded, and only then this returns [`Ran::Now`].
-    /// * If it gives an error, that is recorded and counts as an attempt. Whoever comes next runs it
+    /// * If it gives an error, that is recorded and counts as an attempt. The next caller runs it
     ///   again after the [backoff](Once::with_backoff); this call waits for its turn like everybody
     ///   else, so the section may be called more than once.
     /// * If this process dies, or the lease is lost, or the future is dropped, the next one resumes:
@@ -312,7 +312,7 @@ impl Once {
     }
 
     /// Waits until it is ours to do or there is nothing to do: the first half of [`run`](Once::run),
-    /// for those who want to end the section themselves. A failed section has to call this again.
+    /// for callers that end the section themselves. A failed section has to call this again.
     ///
     /// Fails as [`Mutex::acquire`] does; dropping the future is as safe.
     pub async fn begin(&self) -> Result<Begun, Error> {

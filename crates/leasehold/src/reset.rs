@@ -43,7 +43,7 @@ pub enum Reset {
 }
 
 impl Client {
-    /// Forgets that something was done once, or failed for good. `reason` and who we are stay in the
+    /// Forgets the outcome of `once`: done, or failed for good. `reason` and who we are stay in the
     /// record until the next run's end.
     ///
     /// It forgets one state only: the one that it sees first. A run that goes on is left alone, and so is

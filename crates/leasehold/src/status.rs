@@ -199,7 +199,7 @@ async fn look(shared: &Shared, key: Key) -> Result<Status, Error> {
 /// What a name is used for, in a sentence.
 pub(crate) fn used_as(kind: Kind) -> String {
     match kind {
-        Kind::Once => "for something that is to be done once".into(),
+        Kind::Once => "by `once`".into(),
         kind => format!("as a {kind}"),
     }
 }

@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
 
 /// Ends the process when Cloud Run asks for it, with SIGTERM: the first process of a container is not
 /// ended by a signal that it does not expect. A migration that is under way is rolled back by the
-/// database, and whoever takes over begins with it.
+/// database, and the next run begins with it.
 async fn terminated() -> Result<(), Error> {
     signal(SignalKind::terminate())?.recv().await;
     // At once: a migration that went on after its lock was given back would be worse than none.

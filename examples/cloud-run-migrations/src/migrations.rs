@@ -12,7 +12,7 @@ mod embedded {
 
 fn runner() -> Runner {
     // Grouped: the migration and the row that says that it was applied are one transaction. Otherwise they
-    // are two, and whoever is killed between them leaves a migration that is applied again.
+    // are two, and a process that is killed between them leaves a migration that is applied again.
     embedded::migrations::runner().set_grouped(true)
 }
 

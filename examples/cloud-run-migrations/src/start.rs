@@ -64,7 +64,7 @@ async fn pending(database: &Path) -> Result<Vec<Step>, Error> {
 /// Longer than the migrations take, and shorter than Cloud Run waits for us, so that the log says why.
 const PATIENCE: Duration = Duration::from_secs(230);
 
-/// Migrates, with no lock around it: that is the matter of whoever calls, such as `leasehold once`.
+/// Migrates, with no lock around it: that is the matter of the caller, such as `leasehold once`.
 pub(crate) async fn migrate(database: &Path) -> Result<(), Error> {
     let attempt = variable("LEASEHOLD_ATTEMPT", "1").parse()?;
     let is_resumed = std::env::var_os("LEASEHOLD_RESUMED").is_some();
@@ -72,7 +72,7 @@ pub(crate) async fn migrate(database: &Path) -> Result<(), Error> {
     apply_all(database, Run { attempt, is_resumed }).await
 }
 
-/// Applies what is missing, one by one. Whoever comes after a crash goes on where that one was: each
+/// Applies what is missing, one by one. The run after a crash goes on where that one was: each
 /// migration is in the database together with the row that says so, or not at all.
 async fn apply_all(database: &Path, run: Run) -> Result<(), Error> {
     for step in pending(database).await? {

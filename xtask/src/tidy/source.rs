@@ -25,11 +25,24 @@ const REGISTRY_HOSTS: [&str; 6] = [
     concat!("deb.debian", ".org"),
 ];
 
+/// Turns that a reader has to think about, and what is said instead. The glossary is in ARCHITECTURE.md.
+const RIDDLES: [(&str, &str); 5] = [
+    (concat!("to be ", "had"), "free, can be acquired, can be installed"),
+    (concat!("none of ", "ours"), "name what it is"),
+    (concat!("nothing of ", "ours"), "name the write or the entry"),
+    (concat!("to be done ", "once"), "`once`, a run of `once`"),
+    (concat!("what is done ", "once"), "`once`, the outcome of `once`"),
+];
+
 pub(super) fn check(file: &File) -> Vec<Problem> {
     let mut problems = portable(file);
+    let kind = Path::new(&file.path).extension();
+    if kind.is_some_and(|kind| kind == "rs" || kind == "md") {
+        problems.extend(words(file));
+    }
     let is_ours =
         ["crates/", "xtask/", "examples/"].iter().any(|folder| file.path.starts_with(folder));
-    if is_ours && Path::new(&file.path).extension().is_some_and(|kind| kind == "rs") {
+    if is_ours && kind.is_some_and(|kind| kind == "rs") {
         problems.extend(whole_file(file));
         problems.extend(lines(file));
         problems.extend(functions(file));
@@ -51,6 +64,19 @@ fn portable(file: &File) -> Vec<Problem> {
         }
         if let Some(host) = REGISTRY_HOSTS.iter().find(|host| line.contains(*host)) {
             let what = format!("`{host}` is a registry: which one is used is the machine's matter");
+            problems.push(Problem::new(&file.path, number, what));
+        }
+    }
+    problems
+}
+
+/// Plain words in comments, messages and pages.
+fn words(file: &File) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (number, line) in numbered(&file.text) {
+        let line = line.to_lowercase();
+        if let Some((turn, plain)) = RIDDLES.iter().find(|(turn, _)| line.contains(turn)) {
+            let what = format!("`{turn}` is a riddle: say it plainly ({plain})");
             problems.push(Problem::new(&file.path, number, what));
         }
     }
@@ -244,6 +270,18 @@ mod tests {
         assert_eq!(problems("crates/a/tests/it/main.rs", &text).len(), 1);
         let text = format!("//! A\n#[cfg(test)]\n{sleep}();\n");
         assert_eq!(problems("crates/a/src/b.rs", &text).len(), 1);
+    }
+
+    /// A turn of old is found in a page and in a comment, at the start of a sentence too.
+    #[test]
+    fn riddles_are_found() {
+        for (path, line) in [("docs/a.md", "Nothing of "), ("crates/a/src/b.rs", "/// nothing of ")]
+        {
+            let found = words(&File { path: path.into(), text: format!("{line}ours is left.\n") });
+            assert_eq!(found.len(), 1, "{path}");
+        }
+        let plain = File { path: "docs/a.md".into(), text: "The lock is free.\n".into() };
+        assert!(words(&plain).is_empty());
     }
 
     /// A folder that happens to have the name is no machine's path.

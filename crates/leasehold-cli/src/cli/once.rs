@@ -1,4 +1,4 @@
-//! What can be typed for what is to be done once.
+//! What can be typed for `once`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use crate::times;
 
 /// Run a command once: one runs it, all others wait and inherit the result.
 ///
-/// What is to be done has a name and a key: a version, or a hash of its contents. Whoever finds that key
-/// done does nothing and exits 0. Whoever finds it running waits. A new key is a new thing and runs
+/// What is to be done has a name and a key: a version, or a hash of its contents. A call that finds that key
+/// done does nothing and exits 0. A call that finds it running waits. A new key is a new thing and runs
 /// again; a key that a later one has replaced never does. Without a key it runs once and for all.
 ///
 /// A command that fails is tried again after a pause, here or on another host. When it has failed
@@ -135,7 +135,7 @@ Examples:
     },
 }
 
-/// Forget that something was done once, or failed for good: it runs again.
+/// Forget the outcome of `once`, done or failed for good: it runs again.
 ///
 /// All keys of the name are forgotten, and a checkpoint too. Refused while somebody runs it: `leasehold
 /// break` ends that first. The reason stays in the record, with who you are.
@@ -147,7 +147,7 @@ pub(crate) struct Reset {
     /// The name of what was to be done.
     pub(crate) name: String,
 
-    /// Why, for whoever asks later.
+    /// Why, for a person who asks later.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
 

@@ -131,7 +131,7 @@ fn numbers_out_of_range_are_refused_by_name() {
     }
 }
 
-/// Whoever still waits must find what was done; its program refuses such numbers, and so do we.
+/// A process that still waits must find the outcome; its program refuses such numbers, and so do we.
 #[test]
 fn a_staleness_below_the_wait_is_refused() {
     let why = refused(r#""mutex_staleness_in_secs": 500"#);

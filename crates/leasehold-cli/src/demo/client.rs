@@ -112,7 +112,7 @@ impl Racer {
         }
     }
 
-    /// What is to be done once.
+    /// A run of `once`.
     async fn write_line(&self, section: &Section) -> Result<String, String> {
         let (start, token) = (line_start(&self.name, self.round), section.token());
         let line = format!("{start}written by {}, token {token}", self.label);

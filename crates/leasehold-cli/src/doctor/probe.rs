@@ -96,7 +96,7 @@ impl Probe {
         Ok(key)
     }
 
-    /// What has never been written before, readable for whoever finds it. It says that nobody holds
+    /// What has never been written before, readable for a person who finds it. It says that nobody holds
     /// it, so that nothing is kept in memory of its writer.
     pub(super) fn content(&mut self) -> Vec<u8> {
         self.contents += 1;
@@ -165,7 +165,7 @@ impl Probe {
                 let version = record.version.clone();
                 return Ok(Some(self.landed(key, Landed { bytes, version }, sent)));
             }
-            // With another state stored than was asked for, nothing of ours can land any more.
+            // With another state stored than was asked for, no write of ours can land any more.
             if is_refused || state(stored.as_ref()) != *expected {
                 return Ok(None);
             }

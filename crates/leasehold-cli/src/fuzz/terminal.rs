@@ -1,4 +1,4 @@
-//! The target `terminal`: what a stranger's record or name can do to whoever looks at it.
+//! The target `terminal`: what a stranger's record or name can do to the person who looks at it.
 
 use std::sync::{Arc, OnceLock};
 

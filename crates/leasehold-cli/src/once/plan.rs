@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub(super) needed: Option<OsString>,
     pub(super) max_attempts: u32,
     pub(super) rules: Rules,
-    /// The exit code of those who came to nothing in time.
+    /// The exit code of a call that timed out.
     pub(super) conflict: u8,
     backoff: Option<Duration>,
     valid_for: Option<Duration>,

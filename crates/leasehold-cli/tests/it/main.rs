@@ -1,6 +1,6 @@
 //! The program, tested from outside: what is typed, what is printed, how it ends.
 //!
-//! The cases in `cases/` are there once for each kind of store. Where a kind is not to be had its cases
+//! The cases in `cases/` are there once for each kind of store. Where a store cannot be started its cases
 //! tell the test command so and end before they begin.
 
 mod bucket;

@@ -1,4 +1,4 @@
-//! The completion of something that is to be done once, on a bucket that lies about what it did. Nothing is
+//! The completion of a run of `once`, on a bucket that lies about what it did. Nothing is
 //! done twice, and nothing that was done is ever taken for failed.
 
 use std::process::Stdio;

@@ -12,7 +12,7 @@ async fn text(s: &Setup, name: &str) -> String {
     String::from_utf8(bytes).expect("a record is text")
 }
 
-/// A mutex must not take what is done once for free, and what is done once must not begin on a name
+/// A mutex must not take a name of `once` for a free lock, and a run of `once` must not begin on a name
 /// that is a mutex: that would run it beside the holder's section, or lose what is done. Both are
 /// refused with the kind, and nothing is written.
 pub(crate) async fn wrong_kind_is_refused(s: &Setup) {

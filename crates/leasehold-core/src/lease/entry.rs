@@ -165,7 +165,7 @@ impl<P: Primitive> Entry<P> {
         let ended = past.map(|p| p.ended);
         planted!(SupersededIsDone: if self.ending.is_some() { return Release::Freed; });
         let is_freed = match (&self.ending, held) {
-            // Whoever came next wrote how we ended, and we ended by the write that recorded it or not.
+            // The next holder wrote how we ended, and we ended by the write that recorded it or not.
             (Some(_), _) if record.is_none() || ended.is_some() => ended == Some(Ended::Released),
             (Some(Ending::Recorded(end)), _) => {
                 let recorded = |r| self.primitive.recorded(r, self.granted, end);

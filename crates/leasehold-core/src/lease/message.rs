@@ -25,11 +25,11 @@ pub struct Settings {
 /// How long to wait for a lock that another holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Patience {
-    /// Not at all: one look, and the lock only if it is to be had.
+    /// Not at all: one look, and the lock only if it is free.
     Try,
     /// At most this long.
     AtMost(Duration),
-    /// Until it is to be had.
+    /// Until it is free.
     Forever,
 }
 
@@ -143,7 +143,7 @@ pub enum Event<P: Primitive> {
         /// When the lease ends unless renewed, as far as is known.
         expires_in: Duration,
     },
-    /// It is to be had, and we were only to look.
+    /// It is free, and we were only to look.
     Free,
     /// Nobody has it, and it is too early by this much: the newest record says why.
     Resting(Duration),

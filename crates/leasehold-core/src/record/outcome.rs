@@ -1,4 +1,4 @@
-//! What stands in the record of a name that is used for something to be done once.
+//! What the record of a name that `once` uses says of its runs.
 
 use std::fmt;
 
@@ -44,7 +44,7 @@ impl fmt::Display for Progress {
     }
 }
 
-/// How a run ended, for those who inherit its result.
+/// How a run ended, for callers that inherit its result.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ending {
     /// The run's fencing token.
@@ -77,7 +77,7 @@ pub struct Earlier {
     pub extra: Map<String, Value>,
 }
 
-/// Bytes that a run saved for whoever resumes it.
+/// Bytes that a run saved for the run that resumes it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Checkpoint(pub Vec<u8>);
 
@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for Checkpoint {
     }
 }
 
-/// What became of a thing to be done once.
+/// The outcome of the runs of `once`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// What is to be done. Another key is another thing: a new version, which runs again.

@@ -1,4 +1,4 @@
-//! The record of something that is to be done once: its bounds, whatever is put into it.
+//! The record of `once`: its bounds, whatever is put into it.
 
 use leasehold_core::backend::MAX_RECORD_BYTES;
 use leasehold_core::change;

@@ -394,7 +394,7 @@ impl Bench {
             self.serve(who);
         }
         self.requests(who);
-        self.granted(who).expect("the lock was to be had")
+        self.granted(who).expect("the lock was free")
     }
 
     fn record(&self) -> Record {

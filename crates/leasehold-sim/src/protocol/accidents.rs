@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    /// Takes the lock from its holder; of what is done once perhaps all that was done too.
+    /// Takes the lock from its holder; of `once` perhaps the outcome too.
     fn force(&mut self, write: WriteId, all: bool) {
         self.end_by_operator();
         let force = Force { by: "chance".into(), reason: String::new(), unix_ms: 0 };

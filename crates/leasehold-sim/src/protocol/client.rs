@@ -53,7 +53,7 @@ pub(crate) struct Client {
     pub(crate) granted: Option<Grant>,
     /// Whether it was granted in this life, lost or not.
     pub(crate) was_granted: bool,
-    /// Of what is done once: which key it wants, how often it saved, its run, and how that ended.
+    /// `once`: which key it wants, how often it saved, its run, and how that ended.
     pub(crate) key: u64,
     pub(crate) saves: u64,
     pub(crate) run: Option<FencingToken>,

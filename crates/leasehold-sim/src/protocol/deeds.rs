@@ -1,4 +1,4 @@
-//! What is done once, as seen by somebody who knows everything: which runs began, how they ended, what
+//! `once`, as seen by an observer who knows everything: which runs began, how they ended, what
 //! of it was recorded, and what users were told.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -40,7 +40,7 @@ pub(crate) struct Sent {
     pub(crate) unseen: u64,
     /// Whether the sender had been told to give up.
     pub(crate) gives_up: bool,
-    /// Of what is done once: which key, and how the run had ended.
+    /// `once`: which key, and how the run had ended.
     pub(crate) key: u64,
     pub(crate) end: Option<End>,
 }

@@ -42,7 +42,7 @@ impl World {
         if self.wild { most * 3 / 2 } else { most }
     }
 
-    /// How long somebody has asked for a lock that was to be had, with the faults over, and how long
+    /// How long somebody has asked for a lock that was free, with the faults over, and how long
     /// that may be.
     fn waited(&self, before: Option<&State>) -> Option<(u64, u64, bool)> {
         let changed = before.map_or(self.store.deleted, |state| state.landed);

@@ -106,7 +106,7 @@ fn words_of(event: &Event, until: impl Fn(&Deadline) -> String) -> String {
         Event::Answer(settled) => format!("==> has nothing to run: {settled:?}"),
         Event::Asked(number) => format!("==> has saved checkpoint {number}"),
         Event::Trouble(trouble) => format!("==> has trouble: {trouble:?}"),
-        Event::NotAcquired { .. } => "==> is told that it is not to be had".into(),
+        Event::NotAcquired { .. } => "==> is told that it is held".into(),
         Event::Failed(_) => "==> fails".into(),
         Event::Released(release) => format!("==> has ended: {release:?}"),
     }

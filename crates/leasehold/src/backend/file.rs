@@ -42,7 +42,7 @@
 //!
 //! **Removing** dead states needs no care: state-k can become the newest only by renaming the one
 //! head that had number k-1. When the head has number k or more, every other state-k is dead for
-//! ever, whoever removes it and however late.
+//! ever, by any process and however late.
 //!
 //! # A full disk
 //!
@@ -81,7 +81,7 @@
 //!
 //! # What an operator may do
 //!
-//! `cat` everything. Remove a key's directory: whoever holds it loses it, and the next one starts
+//! `cat` everything. Remove a key's directory: its holder loses the lock, and the next one starts
 //! anew; remove it while nobody writes, because a write under way may still be answered. Moving or
 //! restoring directories while they are in use is like changing a database's files under it.
 

@@ -331,7 +331,7 @@ impl GcsBackend {
                 404 => return Err(self.no_bucket()),
                 _ => return Err(self.refusal(&answer)),
             };
-            // What is no name of a lock is none of ours.
+            // An object or row with another name is no lock.
             let names = listing.items.iter().filter_map(|object| object.name.strip_prefix(&start));
             keys.extend(names.filter_map(|name| Key::new(name).ok()));
             // A page that repeats itself would never end.

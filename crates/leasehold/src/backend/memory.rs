@@ -16,7 +16,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct MemoryBackend {
     records: Mutex<BTreeMap<Key, Versioned>>,
-    /// Counts the writes, and wakes whoever waits for one. As a version it never comes back, across
+    /// Counts the writes, and wakes the tasks that wait for one. As a version it never comes back, across
     /// deletion too.
     writes: watch::Sender<u64>,
 }
@@ -37,7 +37,7 @@ impl MemoryBackend {
         records.get(key).map_or(Expected::Absent, |r| Expected::Version(r.version.clone()))
     }
 
-    /// The next version. Counted while the records are locked, so that whoever is woken sees them.
+    /// The next version. Counted while the records are locked, so that a woken task sees them.
     fn count(&self) -> u64 {
         self.writes.send_modify(|n| *n += 1);
         *self.writes.borrow()

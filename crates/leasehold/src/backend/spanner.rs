@@ -220,7 +220,7 @@ impl SpannerBackend {
             return Err(BackendError::not_sent(Trouble::Invalid, message));
         }
         let Expected::Version(version) = expected else { return self.create(key, bytes).await };
-        // A version that is none of ours is none that is stored.
+        // A version that this backend did not make is not stored.
         let Some(old) = parse(version) else { return Ok(Written::Conflict(None)) };
         let new = old + 1;
         match self.commit(self.replacing(key, old, new, bytes)).await? {
@@ -282,7 +282,7 @@ impl SpannerBackend {
         let mut keys = vec![];
         for [name, version] in values.rows().map_err(unreadable)? {
             let version = rows::number(version).map_err(unreadable)?;
-            // What is no name of a lock is none of ours.
+            // An object or row with another name is no lock.
             if version > MARKER
                 && let Ok(name) = Key::new(name.unwrap_or_default())
             {

@@ -14,9 +14,9 @@ use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
 use crate::holder::Span;
 
-/// The run of something that is to be done once, while it is ours to do.
+/// A run of `once`, while this process has the lease for it.
 ///
-/// **Dropping** it without saying how it ended leaves it interrupted: whoever comes next resumes it.
+/// **Dropping** it without saying how it ended leaves it interrupted: the next run resumes it.
 #[must_use = "the run is interrupted as soon as the section is dropped"]
 pub struct Section {
     guard: Guard,
@@ -75,12 +75,12 @@ impl Section {
         self.guard.lost().await
     }
 
-    /// Sets the result that those who find it done are told: at most the last 1 KiB of it is kept.
+    /// Sets the result that callers who find it done are told: at most the last 1 KiB of it is kept.
     pub fn set_result(&self, result: impl Into<String>) {
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = result.into();
     }
 
-    /// Saves a checkpoint, at most 4096 bytes, for whoever resumes, and waits until the store has
+    /// Saves a checkpoint, at most 4096 bytes, for the run that resumes, and waits until the store has
     /// confirmed it. It replaces the one before; of several at once only the last is sure to be saved.
     /// It is dropped when the run is done, and kept when it fails.
     ///
@@ -135,7 +135,7 @@ impl Section {
         let _ = self.complete(None).await;
     }
 
-    /// Lets go with the work half done: whoever comes next resumes it. Waits until the store has
+    /// Lets go with the work half done: the next run resumes it. Waits until the store has
     /// confirmed it, as [`Guard::release`] does.
     pub async fn interrupted(self) -> Result<(), Error> {
         self.guard.release().await

@@ -25,8 +25,8 @@ fn setup() -> (Arc<Faulty>, Arc<Virtual>, Client, Client) {
 }
 
 /// NTP puts the clock five seconds ahead, and the store is slow with the renewal that would end the doubt.
-/// The section ends well. Its release proves that nobody came in between, so it counts; so does a run that
-/// is to be done once.
+/// The section ends well. Its release proves that nobody came in between, so it counts; so does a run of
+/// `once`.
 #[tokio::test(start_paused = true)]
 async fn a_section_that_ends_in_doubt_counts_if_its_release_lands() {
     let (store, host, client, other) = setup();

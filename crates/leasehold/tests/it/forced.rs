@@ -171,7 +171,7 @@ async fn a_lost_answer_is_not_taken_for_a_free_lock() -> Result<(), leasehold::E
         let operator = Client::new(Arc::clone(&lossy) as Arc<dyn Backend>)?;
         let forced = operator.force_release("x", "a test").await;
         match (meanwhile, &forced) {
-            // Where the token did not rise nothing of ours has landed, nor can it any more.
+            // Where the token did not rise our write has not landed, nor can it any more.
             (Meanwhile::Nothing, Ok(Forced::Released { .. }))
             | (Meanwhile::NotDoneAndGivenBack, Ok(Forced::WasFree)) => {}
             (Meanwhile::TheNextHolds | Meanwhile::TheNextHasHeld, Err(error)) => {

@@ -1,4 +1,4 @@
-//! What is done once, through the library's door.
+//! `once`, through the library's door.
 //!
 //! Twenty instances start at the same moment, and one of them migrates: that is what it is for. What must
 //! never happen is that two of them do it, that it is done again after it was recorded, or that one of

@@ -81,7 +81,7 @@ impl Fleet {
         self.wait(1, beginning)[0].0
     }
 
-    /// Waits until that many lines begin so, whoever says them.
+    /// Waits until that many lines begin so, from any instance.
     pub(crate) fn wait(&mut self, count: usize, beginning: &str) -> Vec<(usize, String)> {
         loop {
             let found = self.said(beginning);

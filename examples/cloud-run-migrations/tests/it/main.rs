@@ -71,7 +71,7 @@ fn who_is_killed_half_way_is_succeeded() {
     assert_eq!(who(&fleet, "migrated before: done by ").len(), COUNT - 2);
 }
 
-/// The third migration fails twice, whoever tries, and then works: the failures are counted over all
+/// The third migration fails twice, for any instance, and then works: the failures are counted over all
 /// instances, and nothing that was applied is applied again.
 #[test]
 fn what_fails_twice_is_tried_a_third_time() {

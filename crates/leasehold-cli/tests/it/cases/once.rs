@@ -1,4 +1,4 @@
-//! Something that is to be done once: who does it, who does not, and what the one who does it is given.
+//! `once`: who runs it, who does not, and what the run is given.
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! How a run that is to be done once can end: done, failed, for good or not, stopped, interrupted, forgotten;
+//! How a run of `once` can end: done, failed, for good or not, stopped, interrupted, forgotten;
 //! and what everybody is told then.
 
 use std::process::Stdio;
@@ -220,7 +220,7 @@ fn what_is_forgotten_runs_again() {
     assert!(reset("lock").expect(64).err.contains("in use as a mutex"));
     assert!(world.run(&["once", "lock", "--", "true"]).expect(64).err.contains("as a mutex"));
     let seen = world.run(&["run", "x", "--", "true"]).expect(64);
-    assert!(seen.err.contains("something that is to be done once"), "{seen:?}");
+    assert!(seen.err.contains("in use by `once`"), "{seen:?}");
     world.store().spoil();
     assert!(reset("x").expect(65).err.contains("leasehold break"));
     world.run(&["once", "x", "--", "true"]).expect(65);

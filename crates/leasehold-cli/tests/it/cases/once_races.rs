@@ -1,4 +1,4 @@
-//! The runner of something that is to be done once dies, loses the lock, or comes too late: it is done all
+//! The runner of `once` dies, loses the lock, or comes too late: it is done all
 //! the same, once, and nobody is told the opposite of what happened.
 
 use std::process::Stdio;

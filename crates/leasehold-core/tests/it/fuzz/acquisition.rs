@@ -103,7 +103,7 @@ struct Story {
     lost: bool,
     lets_go: bool,
     over: bool,
-    /// Whether it is something to be done once, and how its run ended.
+    /// Whether it is a run of `once`, and how it ended.
     once: bool,
     said: Option<Input>,
 }
@@ -262,7 +262,7 @@ impl Story {
         Some(Reply::Read { seen, age, orphaned, unix_ms: self.unix_ms.take() })
     }
 
-    /// `TOKEN WHO RENEWALS`, and what became of the thing to be done once.
+    /// `TOKEN WHO RENEWALS`, and the outcome of `once`.
     fn made_up(&self, words: &str) -> Option<Record> {
         let mut words = words.split(' ');
         let token = FencingToken(words.next()?.parse().ok()?);

@@ -1,4 +1,4 @@
-//! Of the target `acquisition`: what is done once, and what a write may make of it.
+//! Of the target `acquisition`: the outcome of `once`, and what a write may make of it.
 
 use leasehold_core::once::Completion;
 use leasehold_core::record::{Ending, FencingToken, Outcome, Progress, Record};

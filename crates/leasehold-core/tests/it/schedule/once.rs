@@ -1,4 +1,4 @@
-//! Schedules of something that is to be done once: how its end is recorded, whatever becomes of the
+//! Schedules of `once`: how the end of a run is recorded, whatever becomes of the
 //! answers, and what its runner is told.
 
 use leasehold_core::once::{Report, Settled};

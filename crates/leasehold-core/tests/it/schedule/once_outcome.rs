@@ -1,4 +1,4 @@
-//! Schedules of something that is to be done once: who may run it when, and what they find of the runs
+//! Schedules of `once`: who may run it when, and what they find of the runs
 //! before.
 
 use leasehold_core::once::Settled;
@@ -354,7 +354,7 @@ fn nothing_is_saved_without_the_lease() {
     assert_eq!(w.outcome().checkpoint, None);
 }
 
-/// A name is one thing. A mutex is never begun as something to be done once, nor the other way round;
+/// A name is one thing. A mutex is never begun as a run of `once`, nor the other way round;
 /// but whether somebody is at work can be asked of both.
 #[test]
 fn a_name_is_of_one_kind() {

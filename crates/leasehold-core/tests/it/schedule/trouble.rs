@@ -87,7 +87,7 @@ fn a_denied_acquire_fails_at_once() {
     }
 }
 
-/// The read was allowed and the write is not. Nothing of ours may be left, so it is fenced; that is
+/// The read was allowed and the write is not. No write of ours may land later, so it is fenced; that is
 /// denied too, and then the end is said to be unconfirmed rather than left open for ever.
 #[test]
 fn a_denied_write_ends() {

@@ -169,7 +169,7 @@ pub(super) enum Decoded {
     Key(Key),
     /// It was cut: the key is in the file [`NAME`].
     Cut,
-    /// It is none of ours.
+    /// Not a file of this library.
     Foreign,
 }
 

@@ -1,5 +1,5 @@
 //! What the operating system decides about files: durability, listings, which file systems other machines
-//! share, what names a running kernel, and whether it wakes those who wait.
+//! share, what names a running kernel, and whether it wakes waiters.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -374,7 +374,7 @@ impl Store {
         }
         lock(&self.unsynced).insert(first.id);
         // Renaming a directory onto another succeeds only if that one is empty, and one in use
-        // never is: it has its head. So whoever comes second fails.
+        // never is: it has its head. So the second writer fails.
         match fs::rename(&draft, &path) {
             Ok(()) => {}
             Err(Errno::NOTEMPTY | Errno::EXIST) => {

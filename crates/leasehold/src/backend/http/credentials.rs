@@ -16,7 +16,7 @@ mod words;
 use generation::Generation;
 use words::Lacking;
 
-/// What helps whoever has no credentials.
+/// What helps a person who has no credentials.
 pub(in crate::backend) const REMEDY: &str =
     "set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`";
 

@@ -268,7 +268,7 @@ impl SpannerBackend {
         Ok(Step { what, state: StepState::Made })
     }
 
-    /// Waits until an operation is done. Whoever has no patience drops it; the operation goes on.
+    /// Waits until an operation is done. A caller without patience drops it; the operation goes on.
     async fn done(&self, mut operation: Operation) -> Result<(), BackendError> {
         loop {
             match operation.result {

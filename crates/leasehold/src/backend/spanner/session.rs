@@ -20,7 +20,7 @@ const OLD: Duration = Duration::from_hours(7 * 24);
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     current: Mutex<Option<Session>>,
-    /// Of those who need one, only one makes it.
+    /// Of the tasks that need one, only one makes it.
     making: tokio::sync::Mutex<()>,
 }
 

@@ -30,7 +30,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// Whatever files, folders and links stand in a lock's directory: what is read there can be written
-/// over, once, by whoever names the version that was read, or an error says why not; and nothing
+/// over, once, by the writer that names the version that was read, or an error says why not; and nothing
 /// outside is touched.
 #[test]
 fn directory() {
@@ -132,7 +132,7 @@ fn used(key: &Key) -> bool {
     let late = store.write(key, &expected, b"late").expect("it can be read");
     assert!(matches!(late, Written::Conflict(_)), "one version was written over twice");
     let tag = Tag::of(&version).expect("our own");
-    // Whoever forges a head near the end of all numbers leaves none for what follows.
+    // A program that forges a head near the end of all numbers leaves none for what follows.
     if tag.state.seq > u64::MAX - 2 {
         return true;
     }

@@ -1,4 +1,4 @@
-//! The target `state-file`: the content of a state, whoever wrote it.
+//! The target `state-file`: the content of a state, by any writer.
 
 use std::time::Duration;
 

@@ -79,7 +79,7 @@ impl Generation {
         self.gave.load(Ordering::Relaxed)
     }
 
-    /// Why there is nothing to be had from it any more.
+    /// Why it gives no more credentials.
     pub(super) fn failure(&self) -> Option<Lacking> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
