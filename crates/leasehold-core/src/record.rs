@@ -15,9 +15,11 @@ use serde_json::{Map, Value};
 use crate::backend::MAX_RECORD_BYTES;
 use crate::deadline::{TAKEOVER_DELAY_MAX, TTL_MAX};
 
+mod moment;
 mod outcome;
 mod token;
 
+pub use moment::system_time;
 pub use outcome::{
     Checkpoint, Earlier, Ending, MAX_CHECKPOINT_BYTES, MAX_EARLIER, MAX_ENDING_BYTES,
     MAX_KEY_BYTES, Outcome, Progress, tail,

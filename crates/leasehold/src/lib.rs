@@ -67,6 +67,7 @@ mod forget;
 mod guard;
 mod holder;
 mod json;
+mod moments;
 mod mutex;
 mod once;
 #[cfg(feature = "planted")]
