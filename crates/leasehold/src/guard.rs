@@ -132,40 +132,56 @@ impl Guard {
 
     /// Waits until the lock is held no longer, and says why. Resolves at the deadline at the latest,
     /// whatever hangs, on any executor. Cancel-safe; may be called any number of times, also at once.
+    ///
+    /// It borrows the guard; [`lost_owned`](Guard::lost_owned) is the same for a task of its own.
     pub async fn lost(&self) -> Error {
-        let mut standing = self.standing.clone();
-        loop {
-            let known = standing.borrow_and_update().clone();
-            if let Some(lost) = self.over() {
-                return lost;
-            }
-            if change(&mut standing, &known, &*self.shared.env).await.is_err() {
-                return self.over().unwrap_or_else(|| self.held_no_longer());
+        self.lost_owned().await
+    }
+
+    /// The same as [`lost`](Guard::lost), in a future that borrows nothing: for a task of its own.
+    ///
+    /// The future does not hold the lock. After the guard is released or dropped it resolves too, with
+    /// [`Lost`](ErrorKind::Lost), when the release is settled and at the deadline at the latest. Until
+    /// then it keeps the client's driver alive. Dropping it does nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), leasehold::Error> {
+    /// let client = leasehold::connect("memory://").await?;
+    /// let guard = client.mutex("deploy").acquire().await?;
+    ///
+    /// let lost = guard.lost_owned();
+    /// let alarm = tokio::spawn(async move {
+    ///     let why = lost.await;
+    ///     eprintln!("stop the deployment: {why}");
+    /// });
+    ///
+    /// // The work, with the guard at hand.
+    /// alarm.abort(); // it is done: what follows is no loss
+    /// guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn lost_owned(&self) -> impl Future<Output = Error> + Send + use<> {
+        let (shared, key) = (Arc::clone(&self.shared), self.key.clone());
+        let (mut standing, trouble) = (self.standing.clone(), self.trouble.clone());
+        async move {
+            loop {
+                let known = standing.borrow_and_update().clone();
+                if let Some(lost) = over(&shared, &key, &standing, &trouble) {
+                    return lost;
+                }
+                if change(&mut standing, &known, &*shared.env).await.is_err() {
+                    let lost = over(&shared, &key, &standing, &trouble);
+                    return lost.unwrap_or_else(|| held_no_longer(&shared, &key));
+                }
             }
         }
     }
 
-    /// Why the lock is known to be held no longer, where it is. A doubt is no such knowledge. This does
-    /// not depend on the driver: it compares the deadline with the clock.
+    /// Why the lock is known to be held no longer, where it is.
     pub(crate) fn over(&self) -> Option<Error> {
-        if self.shared.is_forked() {
-            return Some(self.shared.forked(ErrorKind::Lost));
-        }
-        match &*self.standing.borrow() {
-            Standing::Lost(error) => Some(error.clone()),
-            Standing::Released => Some(self.held_no_longer()),
-            Standing::Held(deadline) | Standing::Suspect(deadline) => {
-                let over = deadline.is_past(self.shared.env.now().moment);
-                let trouble = self.trouble.borrow();
-                over.then(|| expired(&self.shared, &self.key, trouble.as_deref()))
-            }
-        }
-    }
-
-    fn held_no_longer(&self) -> Error {
-        let place = self.shared.backend.url();
-        let message = format!("the lock {:?} at {place} is held no longer", self.key);
-        Error::new(ErrorKind::Lost, message)
+        over(&self.shared, &self.key, &self.standing, &self.trouble)
     }
 
     /// What the newest renewal met, in words for a person, if it failed; while the lease lasts, others
@@ -219,6 +235,32 @@ impl Guard {
             let _ = let_go.send(self.shared.leaving());
         }
     }
+}
+
+/// Why a lock is known to be held no longer, where it is. A doubt is no such knowledge. This does not
+/// depend on the driver: it compares the deadline with the clock.
+fn over(
+    shared: &Shared,
+    key: &Key,
+    standing: &watch::Receiver<Standing>,
+    trouble: &watch::Receiver<Option<String>>,
+) -> Option<Error> {
+    if shared.is_forked() {
+        return Some(shared.forked(ErrorKind::Lost));
+    }
+    match &*standing.borrow() {
+        Standing::Lost(error) => Some(error.clone()),
+        Standing::Released => Some(held_no_longer(shared, key)),
+        Standing::Held(deadline) | Standing::Suspect(deadline) => {
+            let over = deadline.is_past(shared.env.now().moment);
+            over.then(|| expired(shared, key, trouble.borrow().as_deref()))
+        }
+    }
+}
+
+fn held_no_longer(shared: &Shared, key: &Key) -> Error {
+    let place = shared.backend.url();
+    Error::new(ErrorKind::Lost, format!("the lock {key:?} at {place} is held no longer"))
 }
 
 /// What is said when a deadline has passed.

@@ -12,7 +12,7 @@ use leasehold::backend::memory::MemoryBackend;
 use leasehold::core::backend::BoxFuture;
 use leasehold::core::deadline::Now;
 use leasehold::env::{Env, Host};
-use leasehold::{Begun, Client, ErrorKind};
+use leasehold::{Begun, Client, ErrorKind, Forced};
 use leasehold_conformance::Faulty;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
@@ -97,6 +97,36 @@ fn a_driver_that_hangs_holds_up_no_end() {
         drop(unblock);
         client.close().await;
     });
+}
+
+/// A service has a task of its own for each lock that it may lose, apart from the work that has the guard.
+/// The task hears of a loss although the client is gone, and of the end of a guard; it does not keep the
+/// lock, and while the lock is held it hears nothing.
+#[tokio::test]
+async fn a_task_of_its_own_hears_of_the_loss() {
+    let store = Arc::new(MemoryBackend::default());
+    let (ours, others) = (Client::new(store.clone()).unwrap(), Client::new(store).unwrap());
+    let guard = ours.mutex("x").with_ttl(TTL).acquire().await.unwrap();
+    drop(ours);
+    let mut early = Box::pin(guard.lost_owned());
+    assert!(early.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let task = tokio::spawn(guard.lost_owned());
+    let forced = others.force("x", "it hangs").release().await.unwrap();
+    assert!(matches!(forced, Forced::Released { .. }), "{forced:?}");
+    let lost = task.await.unwrap();
+    assert_eq!(lost.kind(), ErrorKind::Lost, "{lost}");
+    assert!(lost.to_string().contains("it hangs"), "{lost}");
+    assert_eq!((early.await, guard.lost().await), (lost.clone(), lost));
+
+    let guard = others.mutex("x").acquire().await.unwrap();
+    let task = tokio::spawn(guard.lost_owned());
+    guard.release().await.unwrap();
+    assert_eq!(task.await.unwrap().kind(), ErrorKind::Lost);
+    let guard = others.mutex("x").acquire().await.unwrap();
+    let task = tokio::spawn(guard.lost_owned());
+    drop(guard);
+    assert_eq!(task.await.unwrap().kind(), ErrorKind::Lost);
+    assert!(others.mutex("x").acquire().await.unwrap().is_held());
 }
 
 /// A host that says when a process is a fork.
