@@ -59,7 +59,7 @@ pub(crate) struct Cli {
         long,
         global = true,
         value_name = "URL",
-        env = "LEASEHOLD_BACKEND",
+        env = leasehold::BACKEND_VARIABLE,
         help_heading = "Store"
     )]
     pub(crate) backend: Option<String>,

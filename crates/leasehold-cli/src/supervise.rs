@@ -146,7 +146,7 @@ impl<'a> Holding<'a> {
         shim.env("LEASEHOLD_NAME", guard.name())
             .env("LEASEHOLD_TOKEN", guard.token().to_string())
             .env(COOKIE, &holder)
-            .env("LEASEHOLD_BACKEND", client.url())
+            .env(leasehold::BACKEND_VARIABLE, client.url())
             .env("LEASEHOLD_DEADLINE", deadline_unix_ms(guard).to_string());
         prepare(&mut shim);
         if !rules.has_terminal {

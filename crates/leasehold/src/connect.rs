@@ -1,5 +1,6 @@
 //! From a URL to a client: the list of backends.
 
+use std::ffi::OsString;
 #[cfg(feature = "file")]
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,9 +27,70 @@ use crate::error::{Error, ErrorKind};
 /// `docs/protocol.md` has the rules by which a URL is read.
 ///
 /// [`Invalid`](ErrorKind::Invalid) where the URL cannot be understood or the store cannot be used for
-/// locks; `Denied` and `Unavailable` where it cannot be reached. No error repeats a password.
+/// locks, or where its cargo feature is missing, which the message names; `Denied` and `Unavailable`
+/// where it cannot be reached. No error repeats a password.
 pub async fn connect(url: &str) -> Result<Client, Error> {
     Client::new(open(url).await?)
+}
+
+/// The environment variable that names the store: `LEASEHOLD_BACKEND`. The library goes by it only where it
+/// is asked to; the command line goes by it unless `--backend` is given.
+///
+/// ```
+/// // A program with an option of its own says in its help what counts without it.
+/// println!("--locks URL  where the locks are [env: {}]", leasehold::BACKEND_VARIABLE);
+/// ```
+pub const BACKEND_VARIABLE: &str = "LEASEHOLD_BACKEND";
+
+/// The URL in [`BACKEND_VARIABLE`]; `None` where the variable is not set or is empty, which is the same.
+///
+/// [`Invalid`](ErrorKind::Invalid) where it is not UTF-8. Whether it names a store is left to [`connect`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), leasehold::Error> {
+/// let url = leasehold::url_from_env()?.unwrap_or_else(|| "memory://".into());
+/// let client = leasehold::connect(&url).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn url_from_env() -> Result<Option<String>, Error> {
+    match std::env::var_os(BACKEND_VARIABLE).map(OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(url)) => Ok(Some(url).filter(|url| !url.is_empty())),
+        Some(Err(_)) => {
+            let why =
+                format!("{BACKEND_VARIABLE} is not UTF-8; in a path a byte is % and two digits");
+            Err(Error::new(ErrorKind::Invalid, why))
+        }
+    }
+}
+
+impl Client {
+    /// Connects to the store that the environment names, in [`LEASEHOLD_BACKEND`](BACKEND_VARIABLE), as the
+    /// command line does: one variable then says for a host or a container where all its locks are.
+    ///
+    /// There is no default: [`Invalid`](ErrorKind::Invalid) where the variable is not set, is empty or is
+    /// not UTF-8. (The command line falls back to a directory of the user's, which no other user sees;
+    /// a service that did so would exclude nobody.) Otherwise as [`connect`]. `LEASEHOLD_REQUIRE_SHARED` is
+    /// for the command line alone.
+    ///
+    /// ```no_run
+    /// # async fn migrate() -> Result<(), leasehold::Error> {
+    /// let client = leasehold::Client::from_env().await?;
+    /// let guard = client.mutex("nightly-report").acquire().await?;
+    /// # guard.release().await
+    /// # }
+    /// ```
+    pub async fn from_env() -> Result<Client, Error> {
+        let url = url_from_env()?.ok_or_else(|| {
+            let why = format!(
+                "no store is given: set {BACKEND_VARIABLE}, such as to file:///var/lib/locks"
+            );
+            Error::new(ErrorKind::Invalid, why)
+        })?;
+        connect(&url).await
+    }
 }
 
 /// Opens the store that a URL names, without a client: for tools that ask the store itself, such as
@@ -73,13 +135,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
             let opened = backend::spanner::SpannerBackend::open(rest);
             Arc::new(opened.map_err(|e| unusable(url, &e))?)
         }
-        other => {
-            return Err(invalid(format!(
-                "there is no backend {:?} in this version; there are {}",
-                format!("{other}://"),
-                SCHEMES.join(", ")
-            )));
-        }
+        other => return Err(invalid(no_backend(other))),
     };
     Ok(backend)
 }
@@ -91,15 +147,26 @@ fn unusable(url: &str, error: &BackendError) -> Error {
     Error::new(error.trouble.into(), format!("cannot use {shown} for locks: {error}"))
 }
 
-/// The schemes of this build.
-const SCHEMES: &[&str] = &[
-    "memory://",
-    #[cfg(feature = "file")]
-    "file:///dir",
-    #[cfg(feature = "gcs")]
-    "gs://bucket/prefix",
-    #[cfg(feature = "spanner")]
-    "spanner://project/instance/database",
+/// What is said of a scheme that this build has no backend for.
+fn no_backend(scheme: &str) -> String {
+    let shown = format!("{scheme}://");
+    let there: Vec<&str> = STORES.iter().filter(|it| it.2).map(|it| it.0).collect();
+    let there = there.join(", ");
+    match STORES.iter().find(|(url, ..)| url.starts_with(&shown)) {
+        Some((_, feature, false)) => format!(
+            "{shown} needs the cargo feature {feature:?} of leasehold, which this program is built \
+             without; there are {there}"
+        ),
+        _ => format!("there is no backend {shown:?} in this version; there are {there}"),
+    }
+}
+
+/// The stores: what their URLs look like, the cargo feature, and whether this build has it.
+const STORES: &[(&str, &str, bool)] = &[
+    ("memory://", "", true),
+    ("file:///dir", "file", cfg!(feature = "file")),
+    ("gs://bucket/prefix", "gcs", cfg!(feature = "gcs")),
+    ("spanner://project/instance/database", "spanner", cfg!(feature = "spanner")),
 ];
 
 #[cfg(any(feature = "file", feature = "gcs", feature = "spanner"))]

@@ -78,7 +78,7 @@ mod sightings;
 mod status;
 
 pub use client::Client;
-pub use connect::{connect, open};
+pub use connect::{BACKEND_VARIABLE, connect, open, url_from_env};
 pub use error::{Error, ErrorKind};
 pub use force::{Force, Forced};
 pub use forget::{Forget, Forgotten};

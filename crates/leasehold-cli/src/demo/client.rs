@@ -28,7 +28,7 @@ pub(crate) async fn main(words: impl Iterator<Item = OsString>) -> Result<Exit, 
     let count: u32 = clients.parse().map_err(|_| not_for_people())?;
     let span = Duration::from_millis(span_ms.parse().map_err(|_| not_for_people())?);
     // Not among the words, which every user of the host can read.
-    let url = std::env::var("LEASEHOLD_BACKEND").ok();
+    let url = leasehold::url_from_env()?;
     let mut clients = vec![];
     for _ in 0..count {
         clients.push(place::connect(url.as_deref()).await?);

@@ -38,7 +38,7 @@ impl Process {
             .arg(path)
             .args([name, &number.to_string(), &options.clients.to_string()])
             .arg(options.span.as_millis().to_string())
-            .env("LEASEHOLD_BACKEND", url)
+            .env(leasehold::BACKEND_VARIABLE, url)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true);

@@ -1,6 +1,7 @@
 //! The library's tests, through its public door.
 
 mod apart;
+mod connecting;
 mod doubt;
 #[cfg(feature = "file")]
 mod file;
