@@ -7,9 +7,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use leasehold_core::record::{
-    Ended, Ending, FencingToken, HolderId, Kind, Outcome, Past, Progress,
-};
+use leasehold_core::record::{Ended, Ending, FencingToken, HolderId, Kind, Outcome, Past};
 use serde::{Serialize, Serializer};
 
 use crate::force::Forced;
@@ -143,7 +141,7 @@ impl<'a> OnceShape<'a> {
     fn of(it: &'a Outcome, is_held: bool) -> OnceShape<'a> {
         let earlier = it.earlier.iter();
         OnceShape {
-            state: progress(it, is_held),
+            state: it.word(is_held),
             key: &it.key,
             token: it.token,
             resumes: it.resumes,
@@ -152,16 +150,6 @@ impl<'a> OnceShape<'a> {
             checkpoint_bytes: it.checkpoint.as_ref().map(|it| it.0.len()),
             earlier: earlier.map(|it| EarlierShape { key: &it.key, done: it.done }).collect(),
         }
-    }
-}
-
-/// How far a run has come, in a word. One that began goes on only while its lease is held.
-pub(crate) fn progress(outcome: &Outcome, is_held: bool) -> &'static str {
-    match outcome.state {
-        Progress::Started if is_held => "running",
-        Progress::Started => "interrupted",
-        Progress::Done => "done",
-        Progress::Failed => "failed",
     }
 }
 

@@ -13,7 +13,6 @@ use tokio::task::JoinSet;
 use crate::client::{Client, Shared};
 use crate::error::{Error, ErrorKind};
 use crate::holder::HeldBy;
-use crate::json::progress;
 
 /// What one look at a lock showed.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -77,7 +76,7 @@ impl Status {
     /// In a word: where `once` uses it, how far that has come; otherwise its [state](Status::state).
     pub fn summary(&self) -> String {
         match &self.outcome {
-            Some(it) => progress(it, self.state == State::Held).to_owned(),
+            Some(it) => it.word(self.state == State::Held).to_owned(),
             None => self.state.to_string(),
         }
     }

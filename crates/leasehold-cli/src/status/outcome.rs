@@ -6,19 +6,9 @@ use leasehold::env::{Env, Host};
 use crate::show::date;
 use crate::times;
 
-/// How far it has come, in a word. A run that began goes on only while its lease is held.
-pub(crate) fn word(outcome: &Outcome, is_held: bool) -> &'static str {
-    match outcome.state {
-        Progress::Started if is_held => "running",
-        Progress::Started => "interrupted",
-        Progress::Done => "done",
-        Progress::Failed => "failed",
-    }
-}
-
 /// `done by alice@web-1:4711 at 2026-11-25 01:00:00 +0000 (3m ago), exit code 0`.
 pub(crate) fn sentence(outcome: &Outcome, is_held: bool) -> String {
-    let word = word(outcome, is_held);
+    let word = outcome.word(is_held);
     match (outcome.state, &outcome.ending) {
         (Progress::Done | Progress::Failed, Some(ending)) => format!("{word}{}", how(ending)),
         _ => word.to_owned(),

@@ -132,6 +132,25 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// How far it has come, in a word: `running`, `interrupted`, `done` or `failed`. A run that began goes
+    /// on only while its lease is held, which the record alone does not tell.
+    ///
+    /// ```
+    /// # use leasehold_core::record::Outcome;
+    /// # fn show(outcome: &Outcome) {
+    /// let word = outcome.word(false);
+    /// assert_ne!(word, "running"); // nobody holds the lease
+    /// # }
+    /// ```
+    pub fn word(&self, is_held: bool) -> &'static str {
+        match self.state {
+            Progress::Started if is_held => "running",
+            Progress::Started => "interrupted",
+            Progress::Done => "done",
+            Progress::Failed => "failed",
+        }
+    }
+
     /// What is wrong with it, if anything is: anything may stand in a store.
     pub(super) fn check(&self) -> Result<(), String> {
         let keys = self.earlier.iter().map(|e| &e.key).chain([&self.key]);
