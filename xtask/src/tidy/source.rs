@@ -40,6 +40,9 @@ pub(super) fn check(file: &File) -> Vec<Problem> {
     if kind.is_some_and(|kind| kind == "rs" || kind == "md") {
         problems.extend(words(file));
     }
+    if kind.is_some_and(|kind| kind == "md") {
+        problems.extend(page(file));
+    }
     let is_ours =
         ["crates/", "xtask/", "examples/"].iter().any(|folder| file.path.starts_with(folder));
     if is_ours && kind.is_some_and(|kind| kind == "rs") {
@@ -64,6 +67,25 @@ fn portable(file: &File) -> Vec<Problem> {
         }
         if let Some(host) = REGISTRY_HOSTS.iter().find(|host| line.contains(*host)) {
             let what = format!("`{host}` is a registry: which one is used is the machine's matter");
+            problems.push(Problem::new(&file.path, number, what));
+        }
+    }
+    problems
+}
+
+/// The width of a page. A table and what stands in a fence have the width that they need, and so has a word
+/// that cannot be broken, such as an address.
+fn page(file: &File) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut fenced = false;
+    for (number, line) in numbered(&file.text) {
+        let text = line.trim_start();
+        let is_fence = text.starts_with("```");
+        fenced ^= is_fence;
+        let columns = line.chars().count();
+        let breaks = text.trim_start_matches(['-', '*', '>', ' ']).contains(' ');
+        if columns > CODE_COLUMNS_MAX && breaks && !fenced && !text.starts_with('|') {
+            let what = format!("{columns} columns, more than {CODE_COLUMNS_MAX}");
             problems.push(Problem::new(&file.path, number, what));
         }
     }
@@ -270,6 +292,17 @@ mod tests {
         assert_eq!(problems("crates/a/tests/it/main.rs", &text).len(), 1);
         let text = format!("//! A\n#[cfg(test)]\n{sleep}();\n");
         assert_eq!(problems("crates/a/src/b.rs", &text).len(), 1);
+    }
+
+    /// Prose that runs on is found; a table, a command and an address may be as wide as they are.
+    #[test]
+    fn wide_prose_is_found() {
+        let wide = "word ".repeat(21);
+        let count = |text: String| page(&File { path: "docs/a.md".into(), text }).len();
+        assert_eq!(count(format!("{wide}\n")), 1);
+        assert_eq!(count(format!("```sh\n{wide}\n```\n{wide}\n")), 1);
+        assert_eq!(count(format!("| {wide} |\n")), 0);
+        assert_eq!(count(format!("- {}\n", "x".repeat(120))), 0);
     }
 
     /// A turn of old is found in a page and in a comment, at the start of a sentence too.
