@@ -60,7 +60,7 @@ impl Client {
     /// which one is meant. It does not stop what that holder is doing. `reason` and who we are stay in
     /// the record until the next holder's end.
     ///
-    /// A record of a newer format is not replaced ([`Corrupt`](ErrorKind::Corrupt)), and neither is a
+    /// A record of a newer format is not replaced ([`Corrupt`](crate::ErrorKind::Corrupt)), and neither is a
     /// sound one whose token is the highest there is.
     ///
     /// With `Unavailable` it may have come to pass or not: the store did not answer, or its answer was

@@ -59,7 +59,7 @@ pub struct Forget {
 impl Client {
     /// Removes the record of a name that nobody holds, on the condition that it is still as it was
     /// read. A name that is held is left alone, and so is a record that cannot be read
-    /// ([`Corrupt`](ErrorKind::Corrupt)).
+    /// ([`Corrupt`](crate::ErrorKind::Corrupt)).
     ///
     /// The name can be used again like one that was never used. Its token starts from the store's clock
     /// in milliseconds, which is higher than every token before unless a holder came each millisecond.
