@@ -7,7 +7,7 @@
 //! between our last look at the lease and this, and the keeper, who found nobody to kill, is gone.
 //! Before that time the keeper is there and finds us by our environment.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -136,9 +136,7 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     let environment = inherited::environment(&parent.to_string());
     let words: Vec<_> = std::iter::once(name.clone()).chain(arguments).filter_map(c_text).collect();
     let path = c_text(path).unwrap_or_default();
-    // Not that of the standard library, which has an opinion on the signals of what it starts.
-    let Err(errno) = nix::unistd::execvpe(&path, &words, &environment);
-    let errno = Errno::from_raw_os_error(errno as i32);
+    let errno = execute(&path, &words, &environment);
     let failure = match errno {
         // The file is there, or was a moment ago: it is its interpreter that is missing.
         Errno::NOENT => Failure::new(
@@ -149,6 +147,20 @@ pub(crate) fn main(mut arguments: impl Iterator<Item = OsString>) -> Exit {
     };
     show::say(&failure.message);
     failure.exit
+}
+
+/// Becomes the command, or says why that cannot be.
+fn execute(path: &CStr, words: &[CString], environment: &[CString]) -> Errno {
+    // Not that of the standard library, which has an opinion on the signals of what it starts.
+    let Err(errno) = nix::unistd::execvpe(path, words, environment);
+    if errno != nix::errno::Errno::ENOEXEC {
+        return Errno::from_raw_os_error(errno as i32);
+    }
+    // A script without an interpreter line belongs to the shell, as POSIX says of `execvp`. That of glibc
+    // sees to it, and that of musl does not.
+    let script = [c"/bin/sh", path].into_iter().chain(words.iter().skip(1).map(CString::as_c_str));
+    let Err(errno) = nix::unistd::execvpe(c"/bin/sh", &script.collect::<Vec<_>>(), environment);
+    Errno::from_raw_os_error(errno as i32)
 }
 
 /// Arguments that came to us have no zero in them.
